@@ -1,0 +1,4 @@
+//! Pollers turn engines into one `FleetView`, with age, source and error for each node.
+//!
+//! No mutation passes through here; questions that need the engine (sessions, tables, certificates) do, so that `tui`
+//! and `cli` never touch an engine.

@@ -1,0 +1,1 @@
+//! HAProxy by its statistics socket (runtime API) or its HTTP statistics page.

@@ -1,0 +1,1 @@
+//! The small fleet that `lbdeck lab` starts on loopback.

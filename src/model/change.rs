@@ -1,0 +1,136 @@
+//! A mutation in the words of the field, before any engine turns it into bytes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{PoolName, ServerRef};
+
+/// What a change acts on.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    Server(ServerRef),
+    Frontend(String),
+    Table(String),
+}
+
+impl Target {
+    /// The pool whose lock guards the change; None for what belongs to no pool.
+    pub fn pool(&self) -> Option<&PoolName> {
+        match self {
+            Target::Server(s) => Some(&s.pool),
+            Target::Frontend(_) | Target::Table(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Server(s) => f.pad(&s.to_string()),
+            Target::Frontend(name) => f.pad(&format!("frontend {name}")),
+            Target::Table(name) => f.pad(&format!("table {name}")),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weight {
+    /// 0 to 256.
+    Absolute(u16),
+    /// Percent of the configured weight.
+    Percent(u8),
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Weight::Absolute(w) => write!(f, "{w}"),
+            Weight::Percent(p) => write!(f, "{p}%"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckKind {
+    Health,
+    Agent,
+}
+
+/// Parameters of a server that is added at run time.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AddServer {
+    pub address: String,
+    pub port: u16,
+    pub weight: Option<u16>,
+    pub maxconn: Option<u32>,
+    /// Keep health checks as the pool's other servers have them.
+    pub check: bool,
+    pub backup: bool,
+    /// Further words of a `server` line, one a word (`ssl`, `verify`, `none`, `inter`, `2s`).
+    pub extra: Vec<String>,
+}
+
+/// One mutation of one target.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    Ready,
+    Drain,
+    Maint,
+    Weight(Weight),
+    Address {
+        address: String,
+        port: Option<u16>,
+    },
+    MaxConn(u32),
+    Checks {
+        kind: CheckKind,
+        on: bool,
+    },
+    KillSessions,
+    KillSession {
+        id: String,
+    },
+    AddServer(AddServer),
+    RemoveServer,
+    EnableFrontend,
+    DisableFrontend,
+    /// One key, or the whole table.
+    ClearTable {
+        key: Option<String>,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Change::Ready => "ready".to_owned(),
+            Change::Drain => "drain".to_owned(),
+            Change::Maint => "maint".to_owned(),
+            Change::Weight(w) => format!("weight {w}"),
+            Change::Address { address, port: Some(port) } => format!("address {address} port {port}"),
+            Change::Address { address, port: None } => format!("address {address}"),
+            Change::MaxConn(n) => format!("maxconn {n}"),
+            Change::Checks { kind, on } => {
+                let kind = match kind {
+                    CheckKind::Health => "health",
+                    CheckKind::Agent => "agent",
+                };
+                format!("{kind} checks {}", if *on { "on" } else { "off" })
+            }
+            Change::KillSessions => "kill sessions".to_owned(),
+            Change::KillSession { id } => format!("kill session {id}"),
+            Change::AddServer(a) => format!("add server {}:{}", a.address, a.port),
+            Change::RemoveServer => "remove server".to_owned(),
+            Change::EnableFrontend => "enable".to_owned(),
+            Change::DisableFrontend => "disable".to_owned(),
+            Change::ClearTable { key: Some(key) } => format!("clear key {key}"),
+            Change::ClearTable { key: None } => "clear".to_owned(),
+        };
+        f.pad(&text)
+    }
+}

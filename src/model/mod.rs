@@ -1,0 +1,20 @@
+//! Plain data of the field: nodes, pools, servers, observations, changes, typed ids. No I/O, no other layer.
+
+pub mod change;
+pub mod exit;
+pub mod fleet_view;
+pub mod ids;
+pub mod observation;
+pub mod sanitize;
+pub mod server_state;
+
+pub use change::{AddServer, Change, CheckKind, Target, Weight};
+pub use exit::Exit;
+pub use fleet_view::{FleetView, Health, NodeMeta, NodeView, Problem};
+pub use ids::{NodeName, PoolName, ServerName, ServerRef};
+pub use observation::{
+    Certificate, Check, Drift, EngineInfo, EngineKind, Fields, FrontendObs, Gauges, NodeObs, PoolObs, ServerObs, Session,
+    SocketLevel, StickTable, StickTableEntry, Worker,
+};
+pub use sanitize::sanitize;
+pub use server_state::{AdminState, ServerStatus, StatusWord};

@@ -1,0 +1,76 @@
+//! The plan: exact commands for each node, the guards' verdicts, the inverse. Nothing has been sent when it exists.
+
+use serde::Serialize;
+
+use crate::config::ConfirmLevel;
+use crate::engine::Command;
+use crate::model::{Change, NodeName, Target};
+
+use super::Request;
+
+/// One change of one target on one node.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    pub node: NodeName,
+    pub target: Target,
+    pub change: Change,
+    /// Exactly what will be sent.
+    #[serde(serialize_with = "commands_as_text")]
+    pub commands: Vec<Command>,
+    /// What brings the present state back; empty where nothing can.
+    pub inverse: Vec<Change>,
+    /// The state as it was seen, in words (`UP, weight 100, 12 sessions`).
+    pub now: String,
+    /// True where the next reload of the engine undoes it.
+    pub lost_on_reload: bool,
+    /// Set where nothing needs to be sent because it holds already.
+    pub already: bool,
+}
+
+fn commands_as_text<S: serde::Serializer>(commands: &[Command], s: S) -> Result<S::Ok, S::Error> {
+    s.collect_seq(commands.iter().map(ToString::to_string))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judgement {
+    Ok,
+    Warn,
+    /// May be overridden with `--force`.
+    Refuse,
+    /// May not be overridden (read-only, last healthy server).
+    Never,
+}
+
+/// What one guard says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// `capacity`, `read-only`, `reach`, `capability`, `persistence`, `lease` …
+    pub guard: &'static str,
+    pub judgement: Judgement,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    pub request: Request,
+    pub steps: Vec<Step>,
+    pub verdicts: Vec<Verdict>,
+    /// Nodes that could not be read: they will not be touched, and the result says so.
+    pub unreachable: Vec<(NodeName, String)>,
+    #[serde(skip)]
+    pub confirm: ConfirmLevel,
+    /// What must be typed where `confirm` is `Typed`.
+    pub confirm_word: String,
+}
+
+impl Plan {
+    /// The gravest judgement.
+    pub fn judgement(&self) -> Judgement {
+        self.verdicts.iter().map(|v| v.judgement).max().unwrap_or(Judgement::Ok)
+    }
+    /// Nothing would be sent.
+    pub fn is_empty(&self) -> bool {
+        self.steps.iter().all(|s| s.already)
+    }
+}

@@ -1,0 +1,1 @@
+//! What lbdeck remembers on this machine (SQLite): operations and their journal, leases, audit.

@@ -1,0 +1,96 @@
+//! Dependencies point one way (DESIGN.md): this reads the sources and keeps it so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each layer may name of the crate. `app` and `lab` compose and may see all.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("model", &["model"]),
+    ("config", &["model", "config"]),
+    ("transport", &["model", "config", "transport"]),
+    ("store", &["model", "config", "store"]),
+    ("engine", &["model", "config", "transport", "engine"]),
+    ("collect", &["model", "config", "engine", "collect", "transport"]),
+    ("ops", &["model", "config", "transport", "store", "engine", "ops"]),
+    ("tui", &["model", "config", "store", "collect", "ops", "app", "tui"]),
+    ("cli", &["model", "config", "store", "collect", "ops", "app", "tui", "lab", "cli"]),
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Names that follow `crate::` in code, with `use crate::{a::…, b}` groups taken apart at their first level.
+fn crate_names(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for line_part in text.split("crate::").skip(1) {
+        if let Some(group) = line_part.strip_prefix('{') {
+            let mut depth = 0usize;
+            let mut word = String::new();
+            let mut first = true;
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => first = true,
+                    ':' if depth == 0 => first = false,
+                    c if depth == 0 && first && (c.is_alphanumeric() || c == '_') => {
+                        word.push(c);
+                        continue;
+                    }
+                    _ => {}
+                }
+                if !word.is_empty() {
+                    names.push(std::mem::take(&mut word));
+                    first = false;
+                }
+            }
+            if !word.is_empty() {
+                names.push(word);
+            }
+        } else {
+            names.push(line_part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+        }
+    }
+    names
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for (layer, allowed) in ALLOWED {
+        let mut files = Vec::new();
+        sources(&root.join(layer), &mut files);
+        assert!(!files.is_empty(), "layer {layer} has no sources");
+        for file in files {
+            let text: String = fs::read_to_string(&file)
+                .unwrap()
+                .lines()
+                .filter(|l| !l.trim_start().starts_with("//"))
+                .collect::<Vec<_>>()
+                .join("\n");
+            for name in crate_names(&text) {
+                if !allowed.contains(&name.as_str()) && ALLOWED.iter().any(|(l, _)| *l == name)
+                    || ["app", "lab"].contains(&name.as_str()) && !allowed.contains(&name.as_str())
+                {
+                    wrong.push(format!("{} names crate::{name}", file.strip_prefix(&root).unwrap().display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "layering:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_reader_of_imports_sees_groups() {
+    assert_eq!(crate_names("use crate::{model::{A, B}, engine, ops::plan}; crate::tui::x()"), ["model", "engine", "ops", "tui"]);
+}

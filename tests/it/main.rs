@@ -1,0 +1,13 @@
+//! All integration tests are one binary: one link, one shared `support`. Each module drives the real thing.
+
+mod support;
+
+mod cli;
+mod faults;
+mod fleet;
+mod haproxy;
+mod lab;
+mod layering;
+mod ops;
+mod ssh;
+mod tui;

@@ -1,0 +1,1 @@
+//! Real engines and servers for tests: each is started on a port or socket of its own and ended by its pid.
