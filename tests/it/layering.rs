@@ -32,29 +32,23 @@ fn crate_names(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     for line_part in text.split("crate::").skip(1) {
         if let Some(group) = line_part.strip_prefix('{') {
-            let mut depth = 0usize;
-            let mut word = String::new();
-            let mut first = true;
+            let (mut depth, mut word, mut at_start) = (0usize, String::new(), true);
             for c in group.chars() {
+                if depth == 0 && at_start && (c.is_alphanumeric() || c == '_') {
+                    word.push(c);
+                    continue;
+                }
+                if !word.is_empty() {
+                    names.push(std::mem::take(&mut word));
+                    at_start = false;
+                }
                 match c {
                     '{' => depth += 1,
                     '}' if depth == 0 => break,
                     '}' => depth -= 1,
-                    ',' if depth == 0 => first = true,
-                    ':' if depth == 0 => first = false,
-                    c if depth == 0 && first && (c.is_alphanumeric() || c == '_') => {
-                        word.push(c);
-                        continue;
-                    }
+                    ',' if depth == 0 => at_start = true,
                     _ => {}
                 }
-                if !word.is_empty() {
-                    names.push(std::mem::take(&mut word));
-                    first = false;
-                }
-            }
-            if !word.is_empty() {
-                names.push(word);
             }
         } else {
             names.push(line_part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
@@ -79,9 +73,8 @@ fn dependencies_point_one_way() {
                 .collect::<Vec<_>>()
                 .join("\n");
             for name in crate_names(&text) {
-                if !allowed.contains(&name.as_str()) && ALLOWED.iter().any(|(l, _)| *l == name)
-                    || ["app", "lab"].contains(&name.as_str()) && !allowed.contains(&name.as_str())
-                {
+                let is_layer = ["app", "lab"].contains(&name.as_str()) || ALLOWED.iter().any(|(l, _)| *l == name);
+                if is_layer && !allowed.contains(&name.as_str()) {
                     wrong.push(format!("{} names crate::{name}", file.strip_prefix(&root).unwrap().display()));
                 }
             }

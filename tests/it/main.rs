@@ -1,5 +1,7 @@
 //! All integration tests are one binary: one link, one shared `support`. Each module drives the real thing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
 mod support;
 
 mod cli;
