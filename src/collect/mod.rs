@@ -2,3 +2,10 @@
 //!
 //! No mutation passes through here; questions that need the engine (sessions, tables, certificates) do, so that `tui`
 //! and `cli` never touch an engine.
+
+mod history;
+mod poll;
+mod query;
+
+pub use history::{History, Sample};
+pub use poll::{Collector, Polling};

@@ -1,0 +1,268 @@
+//! One task a node reads it over and over; one task publishes what they found. A hung node holds up nobody: its task waits
+//! alone, bounded by the deadline, while everybody else's readings are published.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use rand::Rng;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::config::Settings;
+use crate::engine::{EngineError, NodeHandle, Want};
+use crate::model::{FleetView, Health, NodeName, NodeObs, NodeView, Problem, sanitize};
+
+use super::History;
+
+/// A node whose problem cannot mend itself (host key, permission) is asked again so often, in case somebody mended it.
+const RETRY_UNLIKELY: Duration = Duration::from_secs(30);
+/// Longest pause between attempts on a node that is down.
+const RETRY_MOST: Duration = Duration::from_secs(15);
+
+/// Reads the fleet; keeps the newest picture. Shared by all views.
+#[derive(Debug)]
+pub struct Collector {
+    pub(super) nodes: Vec<Polled>,
+    pub(super) timeout: Duration,
+    refresh: Duration,
+    dead_after: Duration,
+    publish: watch::Sender<Arc<FleetView>>,
+    /// Wakes the publisher.
+    dirty: Notify,
+    history: History,
+}
+
+#[derive(Debug)]
+pub(super) struct Polled {
+    pub(super) handle: NodeHandle,
+    state: Mutex<NodeState>,
+    poke: Notify,
+}
+
+/// What is known of a node apart from its health, which is a matter of the clock.
+#[derive(Debug, Default)]
+struct NodeState {
+    last: Option<Arc<NodeObs>>,
+    problem: Option<Problem>,
+    failures: u32,
+    next_try: Option<Instant>,
+    /// The view as it was published last; kept so that nodes with no news cost no allocation.
+    shown: Option<Arc<NodeView>>,
+}
+
+/// Polls until it is dropped.
+#[derive(Debug)]
+pub struct Polling {
+    _tasks: JoinSet<()>,
+}
+
+impl Collector {
+    pub fn new(nodes: Vec<NodeHandle>, settings: &Settings) -> Arc<Self> {
+        let nodes: Vec<Polled> =
+            nodes.into_iter().map(|handle| Polled { handle, state: Mutex::default(), poke: Notify::new() }).collect();
+        let now = Instant::now();
+        let first = FleetView {
+            at: Timestamp::now(),
+            now,
+            nodes: nodes
+                .iter()
+                .map(|p| {
+                    Arc::new(NodeView {
+                        meta: p.handle.meta.clone(),
+                        health: Health::Connecting,
+                        last: None,
+                        problem: None,
+                        failures: 0,
+                        next_try: None,
+                    })
+                })
+                .collect(),
+        };
+        Arc::new(Self {
+            nodes,
+            timeout: settings.timeout,
+            refresh: settings.refresh,
+            dead_after: settings.dead_after,
+            publish: watch::Sender::new(Arc::new(first)),
+            dirty: Notify::new(),
+            history: History::default(),
+        })
+    }
+
+    /// The newest picture; never waits.
+    pub fn view(&self) -> Arc<FleetView> {
+        self.publish.borrow().clone()
+    }
+
+    pub fn watch(&self) -> watch::Receiver<Arc<FleetView>> {
+        self.publish.subscribe()
+    }
+
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Reads all nodes side by side, each within the timeout, and publishes the result.
+    pub async fn observe_once(&self) -> Arc<FleetView> {
+        let mut readings: FuturesUnordered<_> = self.nodes.iter().map(|node| self.read(node)).collect();
+        while readings.next().await.is_some() {}
+        drop(readings);
+        self.publish_now();
+        self.view()
+    }
+
+    /// Reads a node at once instead of at its next turn.
+    pub fn poke(&self, node: &NodeName) {
+        if let Some(node) = self.nodes.iter().find(|n| n.handle.name() == node) {
+            node.poke.notify_one();
+        }
+    }
+
+    /// Polls every node until the value returned is dropped.
+    pub fn start(self: &Arc<Self>) -> Polling {
+        let mut tasks = JoinSet::new();
+        for index in 0..self.nodes.len() {
+            let this = self.clone();
+            tasks.spawn(async move { this.poll_node(index).await });
+        }
+        let this = self.clone();
+        tasks.spawn(async move { this.publisher().await });
+        Polling { _tasks: tasks }
+    }
+
+    async fn poll_node(&self, index: usize) {
+        let Some(node) = self.nodes.get(index) else { return };
+        if node.handle.engine.is_none() {
+            self.read(node).await;
+            return;
+        }
+        // Many consoles and many nodes must not read in step.
+        let spread =
+            if self.nodes.len() > 20 { self.refresh.mul_f64(rand::rng().random_range(0.0..1.0)) } else { Duration::ZERO };
+        tokio::time::sleep(spread).await;
+        loop {
+            let began = Instant::now();
+            let pause = self.read(node).await;
+            let rest = pause.saturating_sub(began.elapsed());
+            tokio::select! {
+                () = tokio::time::sleep(rest) => {}
+                () = node.poke.notified() => {}
+            }
+        }
+    }
+
+    /// One reading; gives the time from its start to the next one.
+    async fn read(&self, node: &Polled) -> Duration {
+        let result = match &node.handle.engine {
+            // The engine keeps the deadline itself; the outer one is for an engine that does not.
+            Some(engine) => match tokio::time::timeout(self.timeout * 2, engine.observe(Want::All, self.timeout)).await {
+                Ok(Ok(seen)) => Ok(seen),
+                Ok(Err(error)) => Err(problem_of(&error)),
+                Err(_) => Err(Problem {
+                    what: format!("{}: no answer within {:?}", engine.source(), self.timeout),
+                    hint: None,
+                    retry: true,
+                }),
+            },
+            None => Err(Problem {
+                what: "no engine is configured on this node".into(),
+                hint: Some("name one under engines: in the fleet file, for instance haproxy".into()),
+                retry: false,
+            }),
+        };
+        let mut state = lock(&node.state);
+        state.shown = None;
+        let pause = match result {
+            Ok(seen) => {
+                self.history.record(&seen);
+                state.last = Some(Arc::new(seen));
+                state.problem = None;
+                state.failures = 0;
+                state.next_try = None;
+                self.refresh
+            }
+            Err(problem) => {
+                let pause = if problem.retry {
+                    self.refresh.saturating_mul(1 << state.failures.min(6)).clamp(self.refresh, RETRY_MOST.max(self.refresh))
+                } else {
+                    RETRY_UNLIKELY.max(self.refresh)
+                };
+                state.failures = state.failures.saturating_add(1);
+                state.problem = Some(problem);
+                state.next_try = Some(Instant::now() + pause);
+                pause
+            }
+        };
+        drop(state);
+        self.dirty.notify_one();
+        pause
+    }
+
+    /// Publishes soon after news, but gathers what arrives together; and once an interval in any case, because data ages.
+    async fn publisher(&self) {
+        let gather = if self.nodes.len() > 100 { Duration::from_millis(250) } else { Duration::from_millis(20) };
+        loop {
+            tokio::select! {
+                () = self.dirty.notified() => tokio::time::sleep(gather).await,
+                () = tokio::time::sleep(self.refresh.max(Duration::from_millis(250))) => {}
+            }
+            self.publish_now();
+        }
+    }
+
+    fn publish_now(&self) {
+        let now = Instant::now();
+        let nodes = self.nodes.iter().map(|node| self.show(node, now)).collect();
+        self.publish.send_replace(Arc::new(FleetView { at: Timestamp::now(), now, nodes }));
+    }
+
+    fn show(&self, node: &Polled, now: Instant) -> Arc<NodeView> {
+        let mut state = lock(&node.state);
+        let health = self.health(&state, now);
+        match &state.shown {
+            Some(shown) if shown.health == health => shown.clone(),
+            _ => {
+                let view = Arc::new(NodeView {
+                    meta: node.handle.meta.clone(),
+                    health,
+                    last: state.last.clone(),
+                    problem: state.problem.clone(),
+                    failures: state.failures,
+                    next_try: state.next_try,
+                });
+                state.shown = Some(view.clone());
+                view
+            }
+        }
+    }
+
+    fn health(&self, state: &NodeState, now: Instant) -> Health {
+        let Some(last) = &state.last else {
+            return if state.failures == 0 { Health::Connecting } else { Health::Dead };
+        };
+        let age = now.saturating_duration_since(last.seen);
+        if age > self.dead_after.max(self.refresh * 3) {
+            Health::Dead
+        } else if state.failures > 0 || age > self.refresh * 3 {
+            Health::Stale
+        } else {
+            Health::Fresh
+        }
+    }
+}
+
+/// The state is plain data: a panic elsewhere cannot leave it half-made.
+fn lock(state: &Mutex<NodeState>) -> MutexGuard<'_, NodeState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn problem_of(error: &EngineError) -> Problem {
+    Problem {
+        what: sanitize(&error.to_string()).into_owned(),
+        hint: error.hint().map(|h| sanitize(h).into_owned()),
+        retry: error.is_transient(),
+    }
+}
