@@ -5,6 +5,8 @@
 
 mod history;
 mod poll;
+#[cfg(test)]
+mod poll_tests;
 mod query;
 
 pub use history::{History, Sample};

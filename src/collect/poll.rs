@@ -110,7 +110,8 @@ impl Collector {
         let mut readings: FuturesUnordered<_> = self.nodes.iter().map(|node| self.read(node)).collect();
         while readings.next().await.is_some() {}
         drop(readings);
-        self.publish_now();
+        // Whoever answered is fresh, even where the look as a whole waited for a node that hangs.
+        self.publish_now(self.timeout * 3);
         self.view()
     }
 
@@ -209,19 +210,19 @@ impl Collector {
                 () = self.dirty.notified() => tokio::time::sleep(gather).await,
                 () = tokio::time::sleep(self.refresh.max(Duration::from_millis(250))) => {}
             }
-            self.publish_now();
+            self.publish_now(self.refresh * 3);
         }
     }
 
-    fn publish_now(&self) {
+    fn publish_now(&self, stale_after: Duration) {
         let now = Instant::now();
-        let nodes = self.nodes.iter().map(|node| self.show(node, now)).collect();
+        let nodes = self.nodes.iter().map(|node| self.show(node, now, stale_after)).collect();
         self.publish.send_replace(Arc::new(FleetView { at: Timestamp::now(), now, nodes }));
     }
 
-    fn show(&self, node: &Polled, now: Instant) -> Arc<NodeView> {
+    fn show(&self, node: &Polled, now: Instant, stale_after: Duration) -> Arc<NodeView> {
         let mut state = lock(&node.state);
-        let health = self.health(&state, now);
+        let health = self.health(&state, now, stale_after);
         match &state.shown {
             Some(shown) if shown.health == health => shown.clone(),
             _ => {
@@ -239,14 +240,14 @@ impl Collector {
         }
     }
 
-    fn health(&self, state: &NodeState, now: Instant) -> Health {
+    fn health(&self, state: &NodeState, now: Instant, stale_after: Duration) -> Health {
         let Some(last) = &state.last else {
             return if state.failures == 0 { Health::Connecting } else { Health::Dead };
         };
         let age = now.saturating_duration_since(last.seen);
-        if age > self.dead_after.max(self.refresh * 3) {
+        if age > self.dead_after.max(stale_after) {
             Health::Dead
-        } else if state.failures > 0 || age > self.refresh * 3 {
+        } else if state.failures > 0 || age > stale_after {
             Health::Stale
         } else {
             Health::Fresh
