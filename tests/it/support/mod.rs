@@ -1,1 +1,3 @@
 //! Real engines and servers for tests: each is started on a port or socket of its own and ended by its pid.
+
+pub mod sshd;
