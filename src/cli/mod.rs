@@ -1,1 +1,89 @@
 //! The command line: one file a verb, one printer, one table of exit codes. Never touches `engine` or `transport`.
+
+mod completions;
+mod env;
+mod failure;
+mod global;
+mod logging;
+mod man;
+mod output;
+mod printer;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::model::Exit;
+use failure::Result;
+use global::Global;
+use printer::Printer;
+
+pub const NAME: &str = "lbdeck";
+
+const EXIT_CODES: &str = "Exit codes:
+  0   done, or nothing to do; for verbs that look: every node was read
+  1   failed; for verbs that look: a node could not be read (what was read is printed)
+  2   invalid input
+  3   failed and rolled back
+  4   failed, and rolling back failed too
+  5   a guard refused
+  6   recovered
+  75  locked by another operator
+
+Examples:
+  lbdeck                               open the console
+  lbdeck status                        problems first
+  lbdeck server drain web/web1 --deadline 5m --then kill --for 2h --reason 'kernel update'
+  lbdeck server list --zone eu-1 -o json";
+
+/// Operations console and automation for fleets of load balancers
+#[derive(Parser, Debug)]
+#[command(name = NAME, version, after_help = EXIT_CODES, max_term_width = 120)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+    /// Print or write the manual pages
+    Man(man::ManArgs),
+}
+
+/// Parses the command line, does what it says and tells how it ended.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too. Nobody can be told that stdout or stderr is closed.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::InvalidInput } else { Exit::Ok };
+        }
+    };
+    let printer = Printer::new(cli.global.output, cli.global.no_color, cli.global.quiet);
+    match cli.run(&printer) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            printer.failure(&failure);
+            failure.exit()
+        }
+    }
+}
+
+impl Cli {
+    fn run(self, printer: &Printer) -> Result<Exit> {
+        let global = self.global;
+        let Some(verb) = self.verb else {
+            printer.aside(&Cli::command().render_help().to_string());
+            return Ok(Exit::InvalidInput);
+        };
+        logging::to_stderr(global.verbose, global.quiet)?;
+        match verb {
+            Verb::Completions(args) => args.run(printer),
+            Verb::Man(args) => args.run(printer),
+        }
+    }
+}
