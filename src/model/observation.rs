@@ -137,6 +137,9 @@ pub struct ServerObs {
     pub last_change_s: Option<u64>,
     pub downtime_s: Option<u64>,
     pub check: Option<Check>,
+    /// Health and agent checks are switched on (`srv_check_state`, `srv_agent_state`); None where not told or not configured.
+    pub health_checks: Option<bool>,
+    pub agent_checks: Option<bool>,
     /// Persistence cookie value, where there is one: drain still lets its holders in.
     pub cookie: Option<Box<str>>,
     /// Not null when run time and file differ. None = the file was not read, so nothing is known.

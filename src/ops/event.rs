@@ -68,6 +68,11 @@ pub enum EventKind {
         hint: Option<String>,
     },
     Returned,
+    /// A line that a command on the node wrote (`stdout` or `stderr`), sanitised.
+    Output {
+        stream: &'static str,
+        line: String,
+    },
     Finished {
         outcome: Outcome,
     },
@@ -103,5 +108,6 @@ pub struct Outcome {
     pub nodes: Vec<NodeOutcome>,
     /// How to go on, as commands or advice.
     pub next: Vec<String>,
-    pub lease: Option<i64>,
+    /// Leases that the operation made; `lease return ID` gives one back.
+    pub leases: Vec<String>,
 }

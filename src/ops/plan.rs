@@ -51,10 +51,22 @@ pub struct Verdict {
     pub text: String,
 }
 
+/// A command for nodes: no target, no inverse.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExecPlan {
+    pub argv: Vec<String>,
+    pub nodes: Vec<NodeName>,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     pub request: Request,
+    /// `drain app/web1 on 3 nodes`.
+    pub summary: String,
     pub steps: Vec<Step>,
+    /// Set for `Verb::Exec`, which has no steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecPlan>,
     pub verdicts: Vec<Verdict>,
     /// Nodes that could not be read: they will not be touched, and the result says so.
     pub unreachable: Vec<(NodeName, String)>,
@@ -71,6 +83,6 @@ impl Plan {
     }
     /// Nothing would be sent.
     pub fn is_empty(&self) -> bool {
-        self.steps.iter().all(|s| s.already)
+        self.exec.is_none() && self.steps.iter().all(|s| s.already)
     }
 }

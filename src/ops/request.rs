@@ -53,8 +53,10 @@ pub enum Verb {
     Server(Change),
     /// A change of something named that is not a server (frontend, table), or of a server that is not there yet.
     Named { target: Target, change: Change },
-    /// Give back what a lease or an operation changed.
+    /// Give back what an operation of this machine changed.
     Undo { operation: i64 },
+    /// Give back a lease, whoever made it.
+    ReturnLease { lease: String },
     /// Run argv on the selected nodes.
     Exec { argv: Vec<String> },
 }
