@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn tables_align_and_have_no_trailing_blanks() {
         let text = table(&rows(), &columns(), Canvas { wide: false, color: false, width: None });
-        assert_eq!(text, "NAME                     SESS\nweb1                       12\na \"quoted\", long name       -\n");
+        assert_eq!(text, "NAME                   SESS\nweb1                     12\na \"quoted\", long name     -\n");
         assert!(table(&rows(), &columns(), Canvas { wide: true, color: false, width: Some(20) }).contains("a,b"));
     }
 

@@ -7,6 +7,7 @@ mod history;
 mod poll;
 #[cfg(test)]
 mod poll_tests;
+pub mod problems;
 mod query;
 
 pub use history::{History, Sample};

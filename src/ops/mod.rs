@@ -8,6 +8,7 @@ pub mod error;
 pub mod event;
 pub mod plan;
 pub mod request;
+pub mod select;
 pub mod service;
 
 pub use approve::{Approval, Approved, Refusal};
@@ -15,4 +16,5 @@ pub use error::PlanError;
 pub use event::{Event, EventKind, NodeOutcome, NodeResult, Outcome};
 pub use plan::{ExecPlan, Judgement, Plan, Step, Verdict};
 pub use request::{AtDeadline, DrainOptions, Request, Selector, Verb};
+pub use select::Matcher;
 pub use service::{Ops, Running, SweepReport};

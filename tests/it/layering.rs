@@ -10,7 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("transport", &["model", "config", "transport"]),
     ("store", &["model", "config", "store"]),
     ("engine", &["model", "config", "transport", "engine"]),
-    ("collect", &["model", "config", "engine", "collect", "transport"]),
+    ("collect", &["model", "config", "store", "engine", "collect", "transport"]),
     ("ops", &["model", "config", "transport", "store", "engine", "ops"]),
     ("tui", &["model", "config", "store", "collect", "ops", "app", "tui"]),
     ("cli", &["model", "config", "store", "collect", "ops", "app", "tui", "lab", "cli"]),
