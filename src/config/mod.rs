@@ -1,8 +1,30 @@
 //! The fleet file, settings and environment, typed; errors show file, line, column and a hint.
+//!
+//! A file passes through `yaml` (text to a tree with places), `reader` (typed values, all errors collected) and `load` with
+//! one small file a section; what comes out is [`Fleet`], with defaults merged in and every reference checked.
 
+pub mod diagnostic;
 pub mod duration;
+pub mod env;
 pub mod fleet;
+pub mod load;
+pub mod locate;
 pub mod secret;
+pub mod size;
+pub mod yaml;
 
+mod groups;
+mod haproxy_section;
+mod nodes;
+mod reader;
+mod ssh_section;
+#[cfg(test)]
+mod tests;
+
+pub use diagnostic::{ConfigError, Diagnostic, Diagnostics};
 pub use fleet::{ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, MinHealthy, NodeSpec, PoolPolicy, Reach, Settings, SshSpec};
+pub use haproxy_section::{DEFAULT_CONFIG, DEFAULT_SOCKET};
+pub use load::{load, parse};
+pub use locate::locate;
+pub use nodes::DEFAULT_LOCK_DIR;
 pub use secret::SecretRef;
