@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
-use super::env;
 use super::output::Output;
 use crate::config::duration::parse_duration;
+use crate::config::env;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Global options")]

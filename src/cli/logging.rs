@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt;
 
-use super::env;
 use super::failure::{Failure, Result};
+use crate::config::env;
 
 fn filter(verbose: u8, quiet: bool) -> Result<EnvFilter> {
     match std::env::var(env::LOG) {

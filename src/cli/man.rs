@@ -7,7 +7,8 @@ use clap_mangen::Man;
 
 use super::failure::{Failure, Result};
 use super::printer::Printer;
-use super::{Cli, NAME, env};
+use super::{Cli, NAME};
+use crate::config::env;
 use crate::model::Exit;
 
 #[derive(Args, Debug)]

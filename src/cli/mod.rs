@@ -1,7 +1,6 @@
 //! The command line: one file a verb, one printer, one table of exit codes. Never touches `engine` or `transport`.
 
 mod completions;
-mod env;
 mod failure;
 mod global;
 mod logging;

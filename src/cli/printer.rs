@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal, Write};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::env;
 use super::failure::{Failure, Result};
 use super::output::{self, Canvas, Cell, Column, Output, Tone, VERSION};
+use crate::config::env;
 use crate::model::{Health, NodeName};
 
 /// A node that was asked and could not be read: every listing carries them, so that nothing missing looks absent.

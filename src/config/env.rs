@@ -1,34 +1,35 @@
-//! Environment variables, declared once: help, documentation and code name them from here.
+//! Every environment variable that lbdeck reads, declared once: code, flags, manual pages and documentation name them from here.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// A variable that lbdeck reads.
-#[derive(Clone, Copy, Debug)]
-pub struct EnvVar {
-    pub name: &'static str,
-    /// What it does, as a sentence for help and documentation.
-    pub meaning: &'static str,
-}
+pub const FLEET: &str = "LBDECK_FLEET";
+pub const OUTPUT: &str = "LBDECK_OUTPUT";
+pub const TIMEOUT: &str = "LBDECK_TIMEOUT";
+pub const LOG: &str = "LBDECK_LOG";
+pub const NO_COLOR: &str = "NO_COLOR";
+pub const COLUMNS: &str = "COLUMNS";
+pub const TERM: &str = "TERM";
+pub const HOME: &str = "HOME";
+pub const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 
-impl EnvVar {
-    /// Its value in this process; empty counts as not set.
-    pub fn value(self) -> Option<OsString> {
-        std::env::var_os(self.name).filter(|v| !v.is_empty())
-    }
-}
-
-pub const FLEET: EnvVar = EnvVar { name: "LBDECK_FLEET", meaning: "The fleet file, where --fleet names none." };
-pub const XDG_CONFIG_HOME: EnvVar = EnvVar {
-    name: "XDG_CONFIG_HOME",
-    meaning: "Folder of configuration; lbdeck/lbdeck.yaml is looked up there (default ~/.config).",
-};
-pub const HOME: EnvVar = EnvVar { name: "HOME", meaning: "What ~ means in paths." };
-
-/// All of them, for help and documentation.
-pub const ALL: &[EnvVar] = &[FLEET, XDG_CONFIG_HOME, HOME];
+/// Name and meaning, in the order in which they are documented.
+pub const ALL: &[(&str, &str)] = &[
+    (FLEET, "The fleet file, where --fleet is not given."),
+    (OUTPUT, "Default of --output: table, wide, json, yaml or csv."),
+    (TIMEOUT, "Default of --timeout: how long one reading of a node may take (5s, 500ms)."),
+    (LOG, "Filter of the log on stderr, as tracing-subscriber reads it (lbdeck=debug,russh=warn). Wins over -v and -q."),
+    (NO_COLOR, "Any value but the empty one turns colour off, like --no-color."),
+    (COLUMNS, "Width of tables in columns, where it is not the terminal's."),
+    (TERM, "`dumb` turns colour off."),
+    (HOME, "What ~ means in the fleet file."),
+    (SSH_AUTH_SOCK, "The ssh-agent that holds your keys."),
+    (XDG_CONFIG_HOME, "Folder of the last place where a fleet file is looked up: lbdeck/lbdeck.yaml in it (default: ~/.config)."),
+    (XDG_STATE_HOME, "Folder of lbdeck's own memory: leases, journal, audit (default: ~/.local/state)."),
+];
 
 /// The home folder of this process.
 pub fn home() -> Option<PathBuf> {
-    HOME.value().map(PathBuf::from)
+    std::env::var_os(HOME).filter(|v| !v.is_empty()).map(PathBuf::from)
 }

@@ -13,7 +13,7 @@ pub const FILE_NAME: &str = "lbdeck.yaml";
 /// where none was named, the first that exists is taken.
 pub fn locate(flag: Option<&Path>, lookup: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
     let variable = |name: &str| lookup(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let named = flag.map(|path| (path.to_owned(), "--fleet")).or_else(|| variable(env::FLEET.name).map(|p| (p, "$LBDECK_FLEET")));
+    let named = flag.map(|path| (path.to_owned(), "--fleet")).or_else(|| variable(env::FLEET).map(|p| (p, "$LBDECK_FLEET")));
     if let Some((path, by)) = named {
         return if path.exists() { Ok(path) } else { Err(ConfigError::Missing { path, by }) };
     }
@@ -37,8 +37,8 @@ fn line(place: &str, found: &str) -> String {
 pub fn user_file(lookup: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let variable = |name: &str| lookup(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     // The XDG specification has relative paths ignored.
-    variable(env::XDG_CONFIG_HOME.name)
+    variable(env::XDG_CONFIG_HOME)
         .filter(|p| p.is_absolute())
-        .or_else(|| variable(env::HOME.name).map(|home| home.join(".config")))
+        .or_else(|| variable(env::HOME).map(|home| home.join(".config")))
         .map(|folder| folder.join("lbdeck").join(FILE_NAME))
 }
