@@ -16,6 +16,10 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", env = env::FLEET, hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
     pub fleet: Option<PathBuf>,
 
+    /// Folder of lbdeck's own memory: operations, leases, audit (default: lbdeck in the XDG state folder)
+    #[arg(long, global = true, value_name = "FOLDER", env = env::STATE, hide_env_values = true, value_hint = clap::ValueHint::DirPath)]
+    pub state: Option<PathBuf>,
+
     /// Format of what goes to stdout
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t, env = env::OUTPUT, hide_env_values = true)]
     pub output: Output,

@@ -3,10 +3,13 @@
 mod completions;
 mod failure;
 mod global;
+mod lab;
 mod logging;
 mod man;
 mod output;
 mod printer;
+
+use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -46,6 +49,8 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    /// Start a small real fleet on loopback and open the console on it
+    Lab(crate::lab::LabArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Print or write the manual pages
@@ -54,7 +59,12 @@ enum Verb {
 
 /// Parses the command line, does what it says and tells how it ended.
 pub fn main() -> Exit {
-    let cli = match Cli::try_parse() {
+    run(std::env::args_os())
+}
+
+/// The same for a command line from elsewhere; the program's name comes first.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too. Nobody can be told that stdout or stderr is closed.
@@ -81,6 +91,7 @@ impl Cli {
         };
         logging::to_stderr(global.verbose, global.quiet)?;
         match verb {
+            Verb::Lab(args) => args.run(printer),
             Verb::Completions(args) => args.run(printer),
             Verb::Man(args) => args.run(printer),
         }

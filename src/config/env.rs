@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 pub const FLEET: &str = "LBDECK_FLEET";
 pub const OUTPUT: &str = "LBDECK_OUTPUT";
+pub const STATE: &str = "LBDECK_STATE";
 pub const TIMEOUT: &str = "LBDECK_TIMEOUT";
 pub const LOG: &str = "LBDECK_LOG";
 pub const NO_COLOR: &str = "NO_COLOR";
@@ -18,6 +19,7 @@ pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 pub const ALL: &[(&str, &str)] = &[
     (FLEET, "The fleet file, where --fleet is not given."),
     (OUTPUT, "Default of --output: table, wide, json, yaml or csv."),
+    (STATE, "Folder of lbdeck's own memory, where --state is not given."),
     (TIMEOUT, "Default of --timeout: how long one reading of a node may take (5s, 500ms)."),
     (LOG, "Filter of the log on stderr, as tracing-subscriber reads it (lbdeck=debug,russh=warn). Wins over -v and -q."),
     (NO_COLOR, "Any value but the empty one turns colour off, like --no-color."),

@@ -1,0 +1,183 @@
+//! What the lab consists of and the files that say so: addresses, haproxy's configuration, the fleet file, known_hosts.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::LabError;
+use super::apps::AppSpec;
+
+pub(super) const POOLS: [&str; 2] = ["web", "api"];
+/// The only user of the lab's SSH servers.
+pub(super) const USER: &str = "lab";
+/// Unix sockets are bound by paths of at most 107 bytes, and haproxy binds a longer temporary name first.
+const LONGEST_FOLDER: usize = 70;
+
+pub(super) struct LabNode {
+    pub(super) name: String,
+    pub(super) folder: PathBuf,
+    pub(super) address: IpAddr,
+    pub(super) ssh: SocketAddr,
+    /// Where each pool of [`POOLS`] is served, in that order.
+    pub(super) frontends: Vec<SocketAddr>,
+}
+
+impl LabNode {
+    pub(super) fn admin_socket(&self) -> PathBuf {
+        self.folder.join("admin.sock")
+    }
+}
+
+pub(super) struct Layout {
+    pub(super) folder: PathBuf,
+    pub(super) nodes: Vec<LabNode>,
+}
+
+impl Layout {
+    pub(super) fn fleet_file(&self) -> PathBuf {
+        self.folder.join("lbdeck.yaml")
+    }
+    pub(super) fn client_key(&self) -> PathBuf {
+        self.folder.join("id_ed25519")
+    }
+    pub(super) fn known_hosts(&self) -> PathBuf {
+        self.folder.join("known_hosts")
+    }
+    pub(super) fn ssh_config(&self) -> PathBuf {
+        self.folder.join("ssh_config")
+    }
+    /// Where lbdeck keeps its record of what was done to the lab, apart from the operator's own.
+    pub(super) fn store(&self) -> PathBuf {
+        self.folder.join("lbdeck.db")
+    }
+}
+
+/// A private folder of the lab below `$TMPDIR`.
+pub(super) fn make_folder() -> Result<PathBuf, LabError> {
+    let parent = std::env::temp_dir();
+    let wrong = |why: String| LabError::Folder { folder: parent.clone(), why };
+    let length = parent.as_os_str().len();
+    if length > LONGEST_FOLDER {
+        return Err(wrong(format!("its path has {length} bytes; unix sockets below it need a path of at most {LONGEST_FOLDER}")));
+    }
+    // The path stands in haproxy's configuration and in ssh's.
+    if !parent.is_absolute() || parent.to_str().is_none_or(|p| p.contains(['\'', '"', '\n', ' ', '%', '\\', '$'])) {
+        return Err(wrong("its path must be absolute, without spaces, quotes, backslashes, $ and %".to_owned()));
+    }
+    nix::unistd::mkdtemp(&parent.join("lbdeck-lab-XXXXXX")).map_err(|e| wrong(e.to_string()))
+}
+
+/// 127.0.0.`host`, or 127.0.0.1 on systems where only that one is loopback.
+pub(super) fn loopback(host: u8) -> IpAddr {
+    let own = IpAddr::V4(Ipv4Addr::new(127, 0, 0, host));
+    if TcpListener::bind((own, 0)).is_ok() { own } else { IpAddr::V4(Ipv4Addr::LOCALHOST) }
+}
+
+/// Free ports of an address. They are held until the listeners are dropped, so that none is given twice.
+pub(super) fn free_ports(address: IpAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    (0..count).map(|_| TcpListener::bind((address, 0))).collect()
+}
+
+/// Writes a node's folder and haproxy's configuration.
+pub(super) fn write_node(node: &LabNode, apps: &[AppSpec]) -> Result<(), LabError> {
+    let at = |what: &Path| format!("writing {}", what.display());
+    fs::DirBuilder::new().mode(0o700).create(&node.folder).map_err(LabError::io(at(&node.folder)))?;
+    let path = node.folder.join("haproxy.cfg");
+    write_private(&path, &haproxy_cfg(node, apps)).map_err(LabError::io(at(&path)))
+}
+
+fn haproxy_cfg(node: &LabNode, apps: &[AppSpec]) -> String {
+    let mut text = format!(
+        "# Node {name} of `lbdeck lab`.\n\
+         global\n    \
+             stats socket '{socket}' mode 600 level admin expose-fd listeners\n    \
+             stats timeout 1m\n    \
+             maxconn 4000\n    \
+             nbthread 1\n\n\
+         defaults\n    \
+             mode http\n    \
+             timeout connect 2s\n    \
+             timeout client 60s\n    \
+             timeout server 60s\n    \
+             timeout queue 5s\n    \
+             retries 2\n    \
+             option redispatch\n    \
+             option httpchk GET /health\n    \
+             default-server check inter 500ms fall 2 rise 1 weight 100\n",
+        name = node.name,
+        socket = node.admin_socket().display(),
+    );
+    for (pool, address) in POOLS.iter().zip(&node.frontends) {
+        let _ = write!(text, "\nfrontend {pool}-in\n    bind {address}\n    default_backend {pool}\n\nbackend {pool}\n");
+        if *pool == "api" {
+            text.push_str(
+                "    balance leastconn\n    stick-table type ip size 1k expire 5m store conn_cur,http_req_rate(10s)\n    \
+                 http-request track-sc0 src\n",
+            );
+        }
+        for app in apps.iter().filter(|a| a.pool == *pool) {
+            let _ = writeln!(text, "    server {} {}", app.name, app.address);
+        }
+    }
+    text
+}
+
+/// Writes what an operator has of a fleet: fleet file, known_hosts, an SSH configuration that keeps the operator's own out.
+pub(super) fn write_fleet(layout: &Layout, host_keys: &[String], servers: u8) -> Result<(), LabError> {
+    let mut known_hosts = String::new();
+    let mut fleet = format!(
+        "# The fleet of `lbdeck lab`, removed when the lab ends.\n\
+         version: 1\n\
+         defaults:\n  \
+           role: edge\n  \
+           tags: [lab]\n  \
+           ssh:\n    \
+             user: {USER}\n    \
+             identity_file: {key}\n    \
+             known_hosts: {known}\n    \
+             config_file: {config}\n\
+         nodes:\n",
+        key = layout.client_key().display(),
+        known = layout.known_hosts().display(),
+        config = layout.ssh_config().display(),
+    );
+    for (i, (node, key)) in layout.nodes.iter().zip(host_keys).enumerate() {
+        let _ = writeln!(known_hosts, "[{}]:{} {key}", node.ssh.ip(), node.ssh.port());
+        let folder = node.folder.display();
+        let _ = write!(
+            fleet,
+            "  - name: {name}\n    \
+                 address: {address}\n    \
+                 zone: {zone}\n    \
+                 lock_dir: {folder}/lock\n    \
+                 ssh: {{ port: {port} }}\n    \
+                 engines:\n      \
+                   haproxy: {{ socket: {folder}/admin.sock, master_socket: {folder}/master.sock, config: {folder}/haproxy.cfg }}\n",
+            name = node.name,
+            address = node.address,
+            zone = if i % 2 == 0 { "a" } else { "b" },
+            port = node.ssh.port(),
+        );
+    }
+    let half = servers.div_ceil(2);
+    let _ = write!(
+        fleet,
+        "policies:\n  - {{ pool: web, min_healthy: {half} }}\n  - {{ pool: api, min_healthy: \"50%\", confirm: ask }}\n"
+    );
+    let ssh_config = format!("# Stands in for ~/.ssh/config.\nHost *\n    User {USER}\n    IdentitiesOnly yes\n");
+    for (path, text) in [(layout.known_hosts(), known_hosts), (layout.ssh_config(), ssh_config), (layout.fleet_file(), fleet)] {
+        let doing = format!("writing {}", path.display());
+        write_private(&path, &text).map_err(LabError::io(doing))?;
+    }
+    Ok(())
+}
+
+/// Writes a new file that only its owner may read.
+pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
