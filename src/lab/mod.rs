@@ -91,12 +91,12 @@ pub async fn run(args: LabArgs, front: Front) -> Result<Exit, LabError> {
     let mut signals = Signals::new()?;
     let lab = tokio::select! {
         lab = Lab::start(&args) => lab?,
-        name = signals.next() => return Ok(stopped(&front, name)),
+        name = signals.next() => return Ok(stopped(&args, &front, name)),
     };
     (front.talk)(&format!("lab: {} nodes, fleet file {}", lab.layout.nodes.len(), lab.layout.fleet_file().display()));
     let result = tokio::select! {
         result = session(&args, &front, &lab) => result,
-        name = signals.next() => Ok(stopped(&front, name)),
+        name = signals.next() => Ok(stopped(&args, &front, name)),
     };
     let folder = lab.layout.folder.clone();
     let counts = lab.end().await?;
@@ -120,10 +120,10 @@ async fn session(args: &LabArgs, front: &Front, lab: &Lab) -> Result<Exit, LabEr
     Ok(front.run(lab.command(&["tui"])).await.unwrap_or(Exit::Failed))
 }
 
-/// SIGINT is how a person ends `--serve`; for the others, too, the lab ends in order, but it did not do what was asked.
-fn stopped(front: &Front, signal: &str) -> Exit {
+/// A signal is how `--serve` is meant to end; whatever else was asked for was not done.
+fn stopped(args: &LabArgs, front: &Front, signal: &str) -> Exit {
     (front.talk)(&format!("lab: {signal}, ending"));
-    Exit::Failed
+    if args.serve { Exit::Ok } else { Exit::Failed }
 }
 
 fn summary(counts: &Counts) -> String {
