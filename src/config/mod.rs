@@ -3,6 +3,7 @@
 //! A file passes through `yaml` (text to a tree with places), `reader` (typed values, all errors collected) and `load` with
 //! one small file a section; what comes out is [`Fleet`], with defaults merged in and every reference checked.
 
+pub mod ansible;
 pub mod diagnostic;
 pub mod duration;
 pub mod env;
