@@ -4,6 +4,7 @@
 
 mod support;
 
+mod ansible_inventory;
 mod cli;
 mod faults;
 mod fleet;

@@ -199,7 +199,14 @@ mod tests {
     fn wrong_lines_are_all_told() {
         let errors = parse("lb1 nonsense\n[x:what]\n[a:children]\nb\n[c:vars]\nnothing\nlb[1:\n").unwrap_err();
         let text: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.place.line, e.what)).collect();
-        insta::assert_snapshot!(text.join("\n"), @"");
+        insta::assert_snapshot!(text.join("\n"), @"
+        1: 'nonsense' is not name=value
+        2: [x:what]: 'what' is none of hosts, children and vars
+        6: 'nothing' is not name = value
+        7: 'lb[1:' is not name = value
+        4: the group 'b' is not defined
+        5: the group 'c' is not defined
+        ");
     }
 
     #[test]
