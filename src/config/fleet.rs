@@ -7,16 +7,18 @@ use crate::model::{NodeMeta, PoolName};
 
 use super::SecretRef;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fleet {
     /// The file it came from.
     pub path: PathBuf,
     pub nodes: Vec<NodeSpec>,
+    /// Names of groups in the order of the file, empty ones too; each node knows which of them hold it.
+    pub groups: Vec<String>,
     pub policies: Vec<PoolPolicy>,
     pub settings: Settings,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// How often the console reads each node (default 1s).
     pub refresh: Duration,
@@ -42,7 +44,7 @@ impl Default for Settings {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NodeSpec {
     pub meta: NodeMeta,
     pub reach: Reach,
@@ -52,7 +54,7 @@ pub struct NodeSpec {
 }
 
 /// How the node itself is reached (its sockets, commands and files).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Reach {
     Ssh(Box<SshSpec>),
     Local,
@@ -61,7 +63,7 @@ pub enum Reach {
 }
 
 /// Overrides of what `~/.ssh/config` says for the host.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SshSpec {
     /// The name that is looked up in `~/.ssh/config` (default: the node's address).
     pub host: String,
@@ -77,7 +79,7 @@ pub struct SshSpec {
     pub connect_timeout: Option<Duration>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HaproxySpec {
     pub access: HaproxyAccess,
     /// The built-in Prometheus endpoint, where one is to be read too.
@@ -89,7 +91,7 @@ pub struct HaproxySpec {
 }
 
 /// Where run-time statistics and commands go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum HaproxyAccess {
     /// A unix socket on the node, reached through `Reach`.
     Socket(PathBuf),
@@ -127,7 +129,7 @@ pub enum ConfirmLevel {
     Typed,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PoolPolicy {
     /// A glob over pool names; the first policy that matches holds.
     pub pool: String,

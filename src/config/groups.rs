@@ -11,16 +11,16 @@ use super::yaml::{Entry, Node, Value};
 /// Far more than people can keep apart; bounds the work of a hostile file.
 const MAX_GROUPS: usize = 1000;
 
-/// Reads the groups and writes their names into the nodes they hold.
-pub(super) fn read_groups(reader: &mut Reader<'_>, node: &Node, nodes: &mut [(NodeSpec, Place)]) {
+/// Reads the groups, writes their names into the nodes they hold, and yields the names.
+pub(super) fn read_groups(reader: &mut Reader<'_>, node: &Node, nodes: &mut [(NodeSpec, Place)]) -> Vec<String> {
     let Value::Map(entries) = &node.value else {
         let hint = "write for instance `edge: [lb1, \"lb2*\"]`".to_owned();
         reader.error(node.place, format!("groups are a mapping of names to nodes, not {}", node.kind()), hint);
-        return;
+        return Vec::new();
     };
     if entries.len() > MAX_GROUPS {
         reader.error(node.place, format!("{} groups are too many (at most {MAX_GROUPS})", entries.len()), None);
-        return;
+        return Vec::new();
     }
     reader.duplicates(node);
     let names: Vec<String> = nodes.iter().map(|(n, _)| n.meta.name.to_string()).collect();
@@ -45,6 +45,7 @@ pub(super) fn read_groups(reader: &mut Reader<'_>, node: &Node, nodes: &mut [(No
             }
         }
     }
+    entries.iter().map(|e| e.key.clone()).collect()
 }
 
 /// What members of a group may name.

@@ -75,12 +75,10 @@ fn read_fleet(reader: &mut Reader<'_>, tree: &Node, path: &Path) -> Option<Fleet
             Vec::new()
         }
     };
-    if let Some(node) = top.get("groups") {
-        groups::read_groups(reader, node, &mut nodes);
-    }
+    let groups = top.get("groups").map_or_else(Vec::new, |node| groups::read_groups(reader, node, &mut nodes));
     let policies = top.get("policies").map_or_else(Vec::new, |node| read_policies(reader, node));
     let nodes = nodes.into_iter().map(|(spec, _)| spec).collect();
-    Some(Fleet { path: path.to_owned(), nodes, policies, settings })
+    Some(Fleet { path: path.to_owned(), nodes, groups, policies, settings })
 }
 
 fn read_settings(reader: &mut Reader<'_>, node: &Node) -> Settings {

@@ -103,6 +103,7 @@ impl World {
         let fleet = Fleet {
             path: "lbdeck.yaml".into(),
             nodes: Vec::new(),
+            groups: Vec::new(),
             policies: vec![PoolPolicy {
                 pool: "*".into(),
                 min_healthy: self.minimum,
