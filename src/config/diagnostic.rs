@@ -165,6 +165,11 @@ pub enum ConfigError {
     Unreadable { path: PathBuf, why: String },
     #[error("{}: larger than {limit}, which no fleet file needs to be", path.display())]
     TooLarge { path: PathBuf, limit: String },
+    /// A file that is there and was not to be replaced.
+    #[error("{}: there is a file already\nhint: --force replaces it, --write FILE takes another name", path.display())]
+    Exists { path: PathBuf },
+    #[error("{}: cannot write the fleet file: {why}", path.display())]
+    Unwritable { path: PathBuf, why: String },
     /// All that is wrong, in the order of the file.
     #[error("{0}")]
     Invalid(Box<Diagnostics>),

@@ -42,6 +42,15 @@ pub fn show_duration(d: Duration) -> String {
     }
 }
 
+/// Exact form that [`parse_duration`] reads back: whole seconds or, below that, milliseconds.
+pub fn write_duration(d: Duration) -> String {
+    match (d.as_secs(), d.subsec_millis()) {
+        (s, 0) if s > 0 && s.is_multiple_of(60) => format!("{}m", s / 60),
+        (s, 0) => format!("{s}s"),
+        _ => format!("{}ms", d.as_millis()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

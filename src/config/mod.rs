@@ -12,6 +12,7 @@ pub mod load;
 pub mod locate;
 pub mod secret;
 pub mod size;
+pub mod write;
 pub mod yaml;
 
 mod groups;
