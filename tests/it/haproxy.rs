@@ -1,6 +1,14 @@
 //! The HAProxy engine against the real haproxy: every observation, every action, every fault.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use lbdeck::config::{HaproxyAccess, HaproxySpec, Settings};
+use lbdeck::engine::haproxy::Haproxy as Observed;
+use lbdeck::engine::{Engine, Want};
+use lbdeck::model::{AdminState, Change, CheckKind, NodeObs, ServerObs, ServerRef, SocketLevel, StatusWord, Target, Weight};
+use lbdeck::transport::{BoxStream, Endpoint, Files, Limits, RunOutput, Transport, TransportError};
 
 use crate::support::app::{App, HeldRequest, get};
 use crate::support::haproxy::{Haproxy, Pool, ask};
@@ -25,4 +33,152 @@ fn the_test_haproxy_serves_reloads_and_ends() {
     one.release();
     two.release();
     wait::until("the response to end", Duration::from_secs(5), || (one.holding() + two.holding() == 0).then_some(()));
+}
+
+/// The test's own way to a unix socket, so that the engine is tested apart from the transports.
+#[derive(Debug)]
+struct Direct;
+
+#[async_trait::async_trait]
+impl Transport for Direct {
+    fn describe(&self) -> String {
+        "direct".into()
+    }
+    async fn open(&self, endpoint: &Endpoint, _: Duration) -> Result<BoxStream, TransportError> {
+        let unreachable = |e: std::io::Error| TransportError::Unreachable { at: "direct".into(), what: e.to_string() };
+        Ok(match endpoint {
+            Endpoint::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await.map_err(unreachable)?),
+            Endpoint::Tcp(address) => Box::new(tokio::net::TcpStream::connect(address).await.map_err(unreachable)?),
+        })
+    }
+    fn way(&self, _: &Endpoint) -> String {
+        "direct".into()
+    }
+    async fn run(&self, _: &[&str], _: &[u8], _: Limits) -> Result<RunOutput, TransportError> {
+        Err(TransportError::Unsupported { at: "direct".into(), what: "no commands".into() })
+    }
+    fn files(&self) -> Option<&dyn Files> {
+        None
+    }
+}
+
+fn engine_at(path: &Path, edit: impl FnOnce(&mut HaproxySpec)) -> Observed {
+    let mut spec =
+        HaproxySpec { access: HaproxyAccess::Socket(path.into()), metrics_url: None, master_socket: None, config_file: None };
+    edit(&mut spec);
+    Observed::new("lb1".into(), &spec, Some(Arc::new(Direct)), &Settings::default()).unwrap()
+}
+
+const SOON: Duration = Duration::from_secs(5);
+
+async fn seen(engine: &Observed) -> NodeObs {
+    engine.observe(Want::All, SOON).await.unwrap()
+}
+
+/// Plans a change as the operations layer does, and sends it.
+async fn act(engine: &Observed, target: &Target, change: Change) -> Result<Vec<String>, String> {
+    let obs = seen(engine).await;
+    let admin = engine.admin().unwrap();
+    let commands = admin.encode(target, &change, &obs)?;
+    admin.send(&commands, SOON).await.map_err(|e| format!("{e} ({})", e.hint().unwrap_or("no hint")))
+}
+
+fn server(pool: &str, server: &str) -> Target {
+    Target::Server(ServerRef::new(pool, server))
+}
+
+#[tokio::test]
+async fn observes_everything_with_exact_admin_state() {
+    let (one, two) = (App::start("one"), App::start("two"));
+    let haproxy = Haproxy::builder()
+        .pool(
+            Pool::new("web")
+                .line("option httpchk GET /health")
+                .line("cookie SRV insert indirect nocache")
+                .server("web1", one.addr, "check inter 50ms weight 10 maxconn 77 cookie c1")
+                .server("web2", two.addr, "disabled backup"),
+        )
+        .pool(Pool::new("api").balance("static-rr").idle_servers("api", 3))
+        .start();
+    let engine = engine_at(&haproxy.socket(), |_| {});
+    wait::until("the first health check", SOON, || (haproxy.stat("web", "web1", "check_status") == "L7OK").then_some(()));
+    let _held = HeldRequest::open(haproxy.frontend("web"));
+    let obs = seen(&engine).await;
+
+    assert_eq!(obs.engine.release, Some((2, 6)));
+    assert_eq!(obs.engine.level, SocketLevel::Admin);
+    assert_eq!(obs.engine.pid, haproxy.worker_pid());
+    assert!(obs.engine.info.iter().any(|(n, v)| n == "Name" && v == "HAProxy"));
+    assert!(obs.notes.is_empty(), "{:?}", obs.notes);
+    assert_eq!(obs.frontends.iter().map(|f| &*f.name).collect::<Vec<_>>(), ["fe_web", "fe_api"]);
+    let web = obs.pool("web").unwrap();
+    assert_eq!((&*web.algorithm, &*web.mode, web.active, web.servers.len()), ("roundrobin", "http", 1, 2));
+    let web1 = web.server("web1").unwrap();
+    assert_eq!(web1.status.word, StatusWord::Up);
+    assert!(web1.admin.is_ready() && web1.admin_exact && web1.is_serving());
+    assert_eq!((web1.weight, web1.user_weight, web1.initial_weight, web1.maxconn), (10, Some(10), Some(10), Some(77)));
+    assert_eq!((web1.address.as_deref(), web1.port), (Some("127.0.0.1"), Some(one.addr.port())));
+    assert_eq!((web1.gauges.sessions, web1.left(), web1.cookie.as_deref()), (1, 1, Some("c1")));
+    assert_eq!(web1.used_conns, Some(1));
+    let check = web1.check.as_ref().unwrap();
+    assert_eq!((&*check.status, check.code), ("L7OK", Some(200)));
+    let web2 = web.server("web2").unwrap();
+    assert_eq!(web2.admin, AdminState(AdminState::FMAINT | AdminState::CMAINT));
+    assert!(web2.backup && !web2.is_serving());
+    // Every column by name, also those that no type of the model has.
+    let row = obs.fields.as_ref().unwrap().row(web1.row);
+    let field = |name: &str| row.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    assert_eq!(field("svname").as_deref(), Some("web1"));
+    for column in ["h1_open_connections", "lastsess", "check_fall", "need_conn_est"] {
+        let real = haproxy.stat("web", "web1", column);
+        assert_eq!(field(column).unwrap_or_default().is_empty(), real.is_empty(), "{column}");
+    }
+
+    let part = engine.observe(Want::Pool("api"), SOON).await.unwrap();
+    assert_eq!(part.pools.len(), 1);
+    assert_eq!(part.pools[0].servers.len(), 3);
+    assert!(part.pools[0].servers.iter().all(|s| s.admin_exact));
+    let none = engine.observe(Want::Pool("nope"), SOON).await.unwrap();
+    assert!(none.pools.is_empty());
+}
+
+#[tokio::test]
+async fn drains_readies_and_weighs_and_brings_back_what_was() {
+    let (one, two) = (App::start("one"), App::start("two"));
+    let pool = Pool::new("web").server("web1", one.addr, "check inter 50ms weight 10 maxconn 5").server("web2", two.addr, "");
+    let haproxy = Haproxy::builder().pool(pool).start();
+    let engine = engine_at(&haproxy.socket(), |_| {});
+    let web1 = server("web", "web1");
+    let look = async || seen(&engine).await.server("web", "web1").unwrap().clone();
+    for (change, holds) in [
+        (Change::Drain, Box::new(|s: &ServerObs| s.admin.word() == "drain") as Box<dyn Fn(&ServerObs) -> bool>),
+        (Change::Maint, Box::new(|s: &ServerObs| s.admin.word() == "maint" && s.status.word == StatusWord::Maint)),
+        (Change::Ready, Box::new(|s: &ServerObs| s.admin.is_ready())),
+        (Change::Weight(Weight::Absolute(3)), Box::new(|s: &ServerObs| s.weight == 3 && s.user_weight == Some(3))),
+        (Change::Weight(Weight::Percent(50)), Box::new(|s: &ServerObs| s.weight == 5)),
+        (Change::MaxConn(9), Box::new(|s: &ServerObs| s.maxconn == Some(9))),
+        (
+            Change::Address { address: "127.0.0.9".into(), port: Some(81) },
+            Box::new(|s: &ServerObs| s.address.as_deref() == Some("127.0.0.9") && s.port == Some(81)),
+        ),
+        (Change::Checks { kind: CheckKind::Health, on: false }, Box::new(|s: &ServerObs| s.status.word == StatusWord::NoCheck)),
+    ] {
+        let before = seen(&engine).await;
+        let was = before.server("web", "web1").unwrap().clone();
+        act(&engine, &web1, change.clone()).await.unwrap();
+        let now = look().await;
+        assert!(holds(&now), "{change}: {now:?}");
+        for back in engine.admin().unwrap().inverse(&web1, &change, &before) {
+            act(&engine, &web1, back).await.unwrap();
+        }
+        let back = look().await;
+        let key = |s: &ServerObs| (s.admin, s.user_weight, s.maxconn, s.address.clone(), s.port, s.check.is_some());
+        if !matches!(change, Change::Checks { .. }) {
+            assert_eq!(key(&back), key(&was), "after the inverse of {change}");
+        }
+    }
+    let checks = Change::Checks { kind: CheckKind::Health, on: true };
+    act(&engine, &server("web", "web2"), checks).await.unwrap_err();
+    let gone = act(&engine, &server("web", "web9"), Change::Drain).await.unwrap_err();
+    assert!(gone.contains("No such server") && gone.contains("read the node again"), "{gone}");
 }

@@ -1,0 +1,142 @@
+//! `show servers state`: the exact administrative state of each server, a *decimal* bit mask.
+
+use super::ParseError;
+use super::text::{Lines, clean, narrow};
+
+const REPLY: &str = "show servers state";
+
+/// One line, borrowed from the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ServerState<'a> {
+    pub backend: &'a [u8],
+    pub server: &'a [u8],
+    /// Address without port; `-` where there is none.
+    pub address: &'a [u8],
+    pub port: Option<u16>,
+    pub admin: u8,
+    /// Weight that an operator or the configuration asked for.
+    pub user_weight: Option<u32>,
+    pub initial_weight: Option<u32>,
+    /// Host name that the address was resolved from.
+    pub fqdn: Option<&'a [u8]>,
+}
+
+/// Columns by name; None means that this version does not print it.
+struct Layout {
+    count: usize,
+    backend: usize,
+    server: usize,
+    address: Option<usize>,
+    port: Option<usize>,
+    admin: usize,
+    user_weight: Option<usize>,
+    initial_weight: Option<usize>,
+    fqdn: Option<usize>,
+}
+
+impl Layout {
+    fn parse(header: &[u8]) -> Result<Layout, ParseError> {
+        let names: Vec<&[u8]> = words(header).filter(|w| *w != b"#").collect();
+        let find = |name: &str| names.iter().position(|n| *n == name.as_bytes());
+        let must = |name: &'static str| find(name).ok_or_else(|| ParseError::new(REPLY, 2, format!("no column {name}")));
+        Ok(Layout {
+            count: names.len(),
+            backend: must("be_name")?,
+            server: must("srv_name")?,
+            admin: must("srv_admin_state")?,
+            address: find("srv_addr"),
+            port: find("srv_port"),
+            user_weight: find("srv_uweight"),
+            initial_weight: find("srv_iweight"),
+            fqdn: find("srv_fqdn"),
+        })
+    }
+}
+
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|b| *b == b' ').filter(|w| !w.is_empty())
+}
+
+/// All servers, in the engine's order, and what follows the reply. It starts with the format's version (only 1 is known)
+/// and ends with a blank line, without which it was cut.
+pub fn parse(text: &[u8]) -> Result<(Vec<ServerState<'_>>, &[u8]), ParseError> {
+    let mut lines = Lines::of(text.trim_ascii_start());
+    match next(&mut lines)?.trim_ascii() {
+        b"1" => {}
+        other => {
+            let start = clean(other.get(..60).unwrap_or(other));
+            return Err(ParseError::new(REPLY, 1, format!("expected format version 1, not '{start}'")));
+        }
+    }
+    let layout = Layout::parse(next(&mut lines)?)?;
+    let mut states = Vec::with_capacity(lines.rest().len() / 80);
+    let mut row: Vec<&[u8]> = Vec::with_capacity(layout.count);
+    loop {
+        let line = next(&mut lines)?;
+        if line.is_empty() {
+            return Ok((states, lines.rest()));
+        }
+        row.clear();
+        row.extend(words(line));
+        if row.len() < layout.count {
+            let what = format!("the line has {} words, the header {}", row.len(), layout.count);
+            return Err(ParseError::new(REPLY, lines.number(), what));
+        }
+        states.push(state(&row, &layout, lines.number())?);
+    }
+}
+
+fn next<'a>(lines: &mut Lines<'a>) -> Result<&'a [u8], ParseError> {
+    lines.next().ok_or_else(|| ParseError::new(REPLY, lines.number() + 1, "the reply is cut"))
+}
+
+fn state<'a>(row: &[&'a [u8]], layout: &Layout, line: usize) -> Result<ServerState<'a>, ParseError> {
+    let word = |at: usize| row.get(at).copied().unwrap_or_default();
+    let optional = |at: Option<usize>| at.map(word).unwrap_or_default();
+    let admin = word(layout.admin);
+    let admin = narrow(admin).ok_or_else(|| {
+        ParseError::new(
+            REPLY,
+            line,
+            format!("srv_admin_state '{}' is not a decimal mask", clean(admin.get(..20).unwrap_or(admin))),
+        )
+    })?;
+    Ok(ServerState {
+        backend: word(layout.backend),
+        server: word(layout.server),
+        address: optional(layout.address),
+        port: narrow(optional(layout.port)),
+        admin,
+        user_weight: narrow(optional(layout.user_weight)),
+        initial_weight: narrow(optional(layout.initial_weight)),
+        fqdn: Some(optional(layout.fqdn)).filter(|f| !f.is_empty() && *f != b"-"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_reply() {
+        let (states, rest) = parse(include_bytes!("../fixtures/2.6-show-servers-state.txt")).unwrap();
+        assert!(rest.is_empty());
+        let web2 = states.iter().find(|s| s.server == b"web2").unwrap();
+        assert_eq!((web2.backend, web2.admin, web2.port), (&b"web"[..], 5, Some(1002)));
+        let drained = states.iter().find(|s| s.server == b"web1").unwrap();
+        assert_eq!((drained.admin, drained.user_weight, drained.initial_weight), (8, Some(10), Some(10)));
+    }
+
+    #[test]
+    fn decimal_not_hexadecimal_and_never_cut() {
+        let text = "1\n# be_id be_name srv_id srv_name srv_addr srv_admin_state new\n3 web 1 w1 - 24 x\n\n";
+        let (states, _) = parse(text.as_bytes()).unwrap();
+        assert_eq!(states.first().map(|s| s.admin), Some(24), "24 is IDRAIN and FDRAIN, not 0x24");
+        for cut in 0..text.len() - 1 {
+            assert!(parse(&text.as_bytes()[..cut]).is_err(), "cut at {cut}");
+        }
+        assert!(parse(b"2\n# whatever\n\n").unwrap_err().what.contains("version 1"));
+        assert!(parse(b"Permission denied\n\n").is_err());
+        assert!(parse(b"1\n# be_name srv_name srv_admin_state\nb s 0x08\n\n").unwrap_err().what.contains("decimal"));
+    }
+}
