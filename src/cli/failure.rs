@@ -2,7 +2,11 @@
 
 use std::io;
 
+use crate::app::ConnectError;
+use crate::config::ConfigError;
 use crate::model::Exit;
+use crate::ops::{PlanError, Refusal};
+use crate::store::StoreError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -56,5 +60,47 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Failure::OutputClosed,
             _ => Failure::failed(format!("cannot write to stdout: {error}")),
         }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Failure::invalid(error.to_string())
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let failure = Failure::failed(error.to_string());
+        match error.source.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        let failure = Failure::new(error.exit(), error.to_string());
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let failure = Failure::new(refusal.exit, refusal.what);
+        match refusal.hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::failed(error.to_string()).hint(error.hint())
     }
 }

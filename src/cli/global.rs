@@ -12,8 +12,9 @@ use crate::config::env;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Fleet file (default: ./lbdeck.yaml, then lbdeck/lbdeck.yaml in the XDG configuration folder)
-    #[arg(long, global = true, value_name = "FILE", env = env::FLEET, hide_env_values = true, value_hint = clap::ValueHint::FilePath)]
+    // The environment is read where the file is looked up, so that errors can say what named it.
+    /// Fleet file (default: $LBDECK_FLEET, then ./lbdeck.yaml, then lbdeck/lbdeck.yaml in the XDG configuration folder)
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub fleet: Option<PathBuf>,
 
     /// Folder of lbdeck's own memory: operations, leases, audit (default: lbdeck in the XDG state folder)

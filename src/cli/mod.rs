@@ -1,20 +1,32 @@
 //! The command line: one file a verb, one printer, one table of exit codes. Never touches `engine` or `transport`.
 
+mod ask;
+mod cert;
 mod completions;
+mod context;
 mod failure;
+mod frontend;
 mod global;
 mod lab;
 mod logging;
 mod man;
+mod node;
 mod output;
+mod pool;
 mod printer;
+mod select;
+mod server;
+mod session;
+mod status;
+mod table;
 
 use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::model::Exit;
-use failure::Result;
+use context::Context;
+use failure::{Failure, Result};
 use global::Global;
 use printer::Printer;
 
@@ -49,6 +61,22 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    /// Show what is wrong, gravest first, and the fleet in a few lines
+    Status(status::StatusArgs),
+    /// Look at nodes, run commands on them
+    Node(node::NodeArgs),
+    /// Look at pools over all nodes
+    Pool(pool::PoolArgs),
+    /// Look at servers and change them
+    Server(server::ServerArgs),
+    /// Look at frontends, enable and disable them
+    Frontend(frontend::FrontendArgs),
+    /// Look at sessions and end them
+    Session(session::SessionArgs),
+    /// Look at stick tables and clear them
+    Table(table::TableArgs),
+    /// Look at certificates
+    Cert(cert::CertArgs),
     /// Start a small real fleet on loopback and open the console on it
     Lab(crate::lab::LabArgs),
     /// Print a completion script for a shell
@@ -90,10 +118,31 @@ impl Cli {
             return Ok(Exit::InvalidInput);
         };
         logging::to_stderr(global.verbose, global.quiet)?;
+        let context = Context { printer: printer.clone(), global };
         match verb {
+            Verb::Status(args) => wait(args.run(&context)),
+            Verb::Node(args) => wait(args.run(&context)),
+            Verb::Pool(args) => wait(args.run(&context)),
+            Verb::Server(args) => wait(args.run(&context)),
+            Verb::Frontend(args) => wait(args.run(&context)),
+            Verb::Session(args) => wait(args.run(&context)),
+            Verb::Table(args) => wait(args.run(&context)),
+            Verb::Cert(args) => wait(args.run(&context)),
             Verb::Lab(args) => args.run(printer),
             Verb::Completions(args) => args.run(printer),
             Verb::Man(args) => args.run(printer),
         }
     }
+}
+
+/// Runs a verb to its end. One thread is enough: what takes time is the network, and starting threads takes time too.
+fn wait(verb: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::failed(format!("the asynchronous runtime cannot start: {e}")))?;
+    let result = runtime.block_on(verb);
+    // A name lookup or a question that nobody answers must not hold up the end.
+    runtime.shutdown_background();
+    result
 }

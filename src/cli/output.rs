@@ -86,17 +86,25 @@ pub enum Align {
     Right,
 }
 
+/// Which of the two tables has a column.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shown {
+    Both,
+    Wide,
+    Narrow,
+}
+
 /// One column of a listing of `T`.
 pub struct Column<'a, T> {
     title: String,
     align: Align,
-    wide: bool,
+    shown: Shown,
     cell: Box<dyn Fn(&T) -> Cell + 'a>,
 }
 
 impl<'a, T> Column<'a, T> {
     pub fn left(title: impl Into<String>, cell: impl Fn(&T) -> Cell + 'a) -> Self {
-        Self { title: title.into(), align: Align::Left, wide: false, cell: Box::new(cell) }
+        Self { title: title.into(), align: Align::Left, shown: Shown::Both, cell: Box::new(cell) }
     }
     pub fn right(title: impl Into<String>, cell: impl Fn(&T) -> Cell + 'a) -> Self {
         Self { align: Align::Right, ..Self::left(title, cell) }
@@ -104,7 +112,12 @@ impl<'a, T> Column<'a, T> {
     /// Only shown by `--output wide`.
     #[must_use]
     pub fn wide(self) -> Self {
-        Self { wide: true, ..self }
+        Self { shown: Shown::Wide, ..self }
+    }
+    /// Only shown by `--output table`: a wide column says the same in full.
+    #[must_use]
+    pub fn narrow(self) -> Self {
+        Self { shown: Shown::Narrow, ..self }
     }
 }
 
@@ -119,7 +132,8 @@ pub struct Canvas {
 
 /// A table without borders: a header, a line a row, two spaces between columns.
 pub fn table<T>(rows: &[T], columns: &[Column<'_, T>], canvas: Canvas) -> String {
-    let columns: Vec<&Column<'_, T>> = columns.iter().filter(|c| canvas.wide || !c.wide).collect();
+    let hidden = if canvas.wide { Shown::Narrow } else { Shown::Wide };
+    let columns: Vec<&Column<'_, T>> = columns.iter().filter(|c| c.shown != hidden).collect();
     let cells: Vec<Vec<Cell>> = rows.iter().map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect();
     let mut builder = Builder::with_capacity(rows.len() + 1, columns.len());
     builder.push_record(columns.iter().map(|c| c.title.as_str()));
@@ -194,10 +208,9 @@ fn flatten(prefix: &str, value: Value, flat: &mut Map<String, Value>) {
         Value::Array(values) if values.iter().all(|v| !v.is_object() && !v.is_array()) => {
             flat.insert(prefix.to_owned(), Value::String(values.iter().map(scalar).collect::<Vec<_>>().join(" ")));
         }
-        Value::Array(values) => {
-            for (i, value) in values.into_iter().enumerate() {
-                flatten(&format!("{prefix}.{i}"), value, flat);
-            }
+        // A column must not come and go with what a row holds.
+        values @ Value::Array(_) => {
+            flat.insert(prefix.to_owned(), Value::String(values.to_string()));
         }
         other => {
             flat.insert(prefix.to_owned(), other);

@@ -23,8 +23,17 @@ pub struct Unread {
 
 /// A titled part of what a `show` verb tells.
 pub enum Block {
-    Pairs { title: String, pairs: Vec<(String, Cell)> },
-    Table { title: String, header: Vec<String>, rows: Vec<Vec<Cell>> },
+    Pairs {
+        title: String,
+        pairs: Vec<(String, Cell)>,
+    },
+    Table {
+        title: String,
+        header: Vec<String>,
+        rows: Vec<Vec<Cell>>,
+    },
+    /// Lines of cells, one space between cells, never cut.
+    Lines(Vec<Vec<Cell>>),
 }
 
 #[derive(Serialize)]
@@ -150,6 +159,10 @@ impl Printer {
                     .collect();
                 self.title(title) + &output::table(rows, &columns, self.canvas())
             }
+            Block::Lines(lines) => lines
+                .iter()
+                .map(|cells| cells.iter().map(|c| c.tone.paint(&c.text, self.paint.0)).collect::<Vec<_>>().join(" ") + "\n")
+                .collect(),
         }
     }
 
@@ -243,5 +256,6 @@ fn field_rows(block: &Block) -> Vec<FieldRow<'_>> {
                 })
             })
             .collect(),
+        Block::Lines(_) => Vec::new(),
     }
 }

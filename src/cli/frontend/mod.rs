@@ -1,0 +1,30 @@
+//! `lbdeck frontend`: what listens.
+
+mod list;
+
+use clap::{Args, Subcommand};
+
+use super::context::Context;
+use super::failure::Result;
+use crate::model::Exit;
+
+#[derive(Args, Debug)]
+pub struct FrontendArgs {
+    #[command(subcommand)]
+    verb: FrontendVerb,
+}
+
+#[derive(Subcommand, Debug)]
+enum FrontendVerb {
+    /// List frontends: a row for each node that has one
+    #[command(visible_alias = "ls")]
+    List(list::ListArgs),
+}
+
+impl FrontendArgs {
+    pub async fn run(&self, context: &Context) -> Result<Exit> {
+        match &self.verb {
+            FrontendVerb::List(args) => args.run(context).await,
+        }
+    }
+}
