@@ -218,7 +218,10 @@ pub fn inverse(target: &Target, change: &Change, seen: &NodeObs) -> Vec<Change> 
                     vec![Change::MaxConn(n)]
                 }
                 (Change::Checks { kind, on }, Some(was)) => {
-                    let were_on = checks_on(*kind, was, seen);
+                    let were_on = match kind {
+                        CheckKind::Health => was.health_checks,
+                        CheckKind::Agent => was.agent_checks,
+                    };
                     vec![Change::Checks { kind: *kind, on: were_on.unwrap_or(!on) }]
                 }
                 _ => Vec::new(),
@@ -250,18 +253,4 @@ fn weight_of(was: &ServerObs) -> Weight {
 fn address_of(was: &ServerObs) -> Option<Change> {
     let address = was.address.as_deref()?.to_owned();
     Some(Change::Address { address, port: was.port })
-}
-
-/// None where it cannot be told: in maintenance HAProxy pauses checks and shows nothing.
-fn checks_on(kind: CheckKind, was: &ServerObs, seen: &NodeObs) -> Option<bool> {
-    if was.admin.is_maint() {
-        return None;
-    }
-    match kind {
-        CheckKind::Health => Some(was.check.is_some()),
-        CheckKind::Agent => {
-            let row = seen.fields.as_ref()?.row(was.row);
-            Some(row.iter().any(|(name, _)| name == "agent_status"))
-        }
-    }
 }

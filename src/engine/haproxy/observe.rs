@@ -286,6 +286,8 @@ fn server(row: &Row<'_, '_>, c: &Columns, at: u32, state: Option<&ServerState<'_
         last_change_s: number(row.raw(c.lastchg)),
         downtime_s: number(row.raw(c.downtime)),
         check,
+        health_checks: state.and_then(|s| s.health_checks),
+        agent_checks: state.and_then(|s| s.agent_checks),
         cookie: (!cookie.is_empty()).then(|| row.text(c.cookie).into()),
         drift: None::<Arc<[Drift]>>,
         row: at,

@@ -17,8 +17,20 @@ pub struct ServerState<'a> {
     /// Weight that an operator or the configuration asked for.
     pub user_weight: Option<u32>,
     pub initial_weight: Option<u32>,
+    /// Health and agent checks are switched on, also while maintenance pauses them; None where none are configured.
+    pub health_checks: Option<bool>,
+    pub agent_checks: Option<bool>,
     /// Host name that the address was resolved from.
     pub fqdn: Option<&'a [u8]>,
+}
+
+/// Bits of `srv_check_state` and `srv_agent_state` (`CHK_ST_CONFIGURED`, `CHK_ST_ENABLED`).
+const CHECK_CONFIGURED: u32 = 0x02;
+const CHECK_ENABLED: u32 = 0x04;
+
+fn checks(state: &[u8]) -> Option<bool> {
+    let bits: u32 = narrow(state)?;
+    (bits & CHECK_CONFIGURED != 0).then_some(bits & CHECK_ENABLED != 0)
 }
 
 /// Columns by name; None means that this version does not print it.
@@ -31,6 +43,8 @@ struct Layout {
     admin: usize,
     user_weight: Option<usize>,
     initial_weight: Option<usize>,
+    check_state: Option<usize>,
+    agent_state: Option<usize>,
     fqdn: Option<usize>,
 }
 
@@ -48,6 +62,8 @@ impl Layout {
             port: find("srv_port"),
             user_weight: find("srv_uweight"),
             initial_weight: find("srv_iweight"),
+            check_state: find("srv_check_state"),
+            agent_state: find("srv_agent_state"),
             fqdn: find("srv_fqdn"),
         })
     }
@@ -109,6 +125,8 @@ fn state<'a>(row: &[&'a [u8]], layout: &Layout, line: usize) -> Result<ServerSta
         admin,
         user_weight: narrow(optional(layout.user_weight)),
         initial_weight: narrow(optional(layout.initial_weight)),
+        health_checks: checks(optional(layout.check_state)),
+        agent_checks: checks(optional(layout.agent_state)),
         fqdn: Some(optional(layout.fqdn)).filter(|f| !f.is_empty() && *f != b"-"),
     })
 }
@@ -124,6 +142,7 @@ mod tests {
         let web2 = states.iter().find(|s| s.server == b"web2").unwrap();
         assert_eq!((web2.backend, web2.admin, web2.port), (&b"web"[..], 5, Some(1002)));
         let drained = states.iter().find(|s| s.server == b"web1").unwrap();
+        assert_eq!((drained.health_checks, web2.health_checks, drained.agent_checks), (Some(true), None, None));
         assert_eq!((drained.admin, drained.user_weight, drained.initial_weight), (8, Some(10), Some(10)));
     }
 
