@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use lbdeck::app::{App, Options, Prompting};
 use lbdeck::model::{Change, Exit};
 use lbdeck::ops::{Approval, AtDeadline, DrainOptions, EventKind, Request, Selector, Verb};
+use lbdeck::store::Store;
 
 /// As in `main.rs`.
 #[global_allocator]
@@ -24,7 +25,7 @@ async fn main() -> Result<()> {
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["observe", fleet] => observe(open(fleet, None)?).await,
         ["drain", fleet, state, server, rounds] => {
-            drain(open(fleet, Some(Path::new(state).join("lbdeck.db")))?, server, rounds.parse().context("rounds")?).await
+            drain(open(fleet, Some(Store::file_in(Path::new(state))))?, server, rounds.parse().context("rounds")?).await
         }
         _ => {
             println!("usage: observe FLEET | drain FLEET STATE SERVER ROUNDS (see tests/bench/README.md)");

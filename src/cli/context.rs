@@ -15,6 +15,7 @@ use crate::config::duration::show_duration;
 use crate::config::{self, Fleet};
 use crate::model::{Exit, FleetView, Health, NodeName, NodeObs, NodeView, PoolObs, Problem, ServerObs};
 use crate::ops::Matcher;
+use crate::store::Store;
 
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -60,7 +61,8 @@ impl Context {
 
     /// All parts, for a fleet. Nothing is connected yet.
     pub fn app(&self, fleet: Fleet) -> Result<App> {
-        Ok(App::compose(fleet, Options { prompting: Prompting::Terminal, state: None })?)
+        let state = self.global.state.as_deref().map(Store::file_in);
+        Ok(App::compose(fleet, Options { prompting: Prompting::Terminal, state })?)
     }
 
     /// Reads the selected nodes side by side; the others are not even connected to.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::LabError;
 use super::apps::AppSpec;
+use crate::store::Store;
 
 pub(super) const POOLS: [&str; 2] = ["web", "api"];
 /// The only user of the lab's SSH servers.
@@ -51,7 +52,7 @@ impl Layout {
     }
     /// Where lbdeck keeps its record of what was done to the lab, apart from the operator's own.
     pub(super) fn store(&self) -> PathBuf {
-        self.folder.join("lbdeck.db")
+        Store::file_in(&self.folder)
     }
 }
 

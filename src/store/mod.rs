@@ -36,6 +36,11 @@ impl Store {
                 .unwrap_or_else(|| PathBuf::from("/var/lib"))
                 .join("lbdeck")
         });
+        Self::file_in(&folder)
+    }
+
+    /// The store's file in a folder of state (`--state`).
+    pub fn file_in(folder: &Path) -> PathBuf {
         folder.join("lbdeck.db")
     }
 
