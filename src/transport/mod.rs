@@ -1,6 +1,7 @@
 //! How bytes reach a node. A transport runs argv, opens streams and handles files; it knows no engine.
 
 pub mod prompt;
+pub mod ssh;
 
 pub use prompt::{NoPrompt, Prompt};
 

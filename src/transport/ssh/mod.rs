@@ -1,0 +1,3 @@
+//! SSH by russh: one connection a node, shared by all calls.
+
+pub mod config;
