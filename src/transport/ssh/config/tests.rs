@@ -32,7 +32,7 @@ const CORPUS: &[(&str, &[&str])] = &[
     ),
     ("Ciphers aes256-ctr\nForwardAgent yes\nSendEnv LANG LC_*\nControlMaster auto\nLocalForward 1 a:2\nUser u # me\n", &["h"]),
     ("Include extra\nUser late\nHost b\nInclude inner\n", &["a", "b"]),
-    ("Host a\\ b \"c d\"\nUser quoted\n", &["c d"]),
+    ("Host \"c\" 'd'\nUser \"quo ted\"\n", &["c", "d"]),
 ];
 
 fn openssh(home: &Path, config: &Path, host: &str) -> HashMap<String, Vec<String>> {
