@@ -1,9 +1,13 @@
 //! How bytes reach a node. A transport runs argv, opens streams and handles files; it knows no engine.
 
+pub mod local;
 pub mod prompt;
+pub mod secret;
 pub mod ssh;
 
+pub use local::LocalTransport;
 pub use prompt::{NoPrompt, Prompt};
+pub use ssh::{SshEnv, SshTransport};
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -152,4 +156,14 @@ pub trait Files: Send + Sync {
     async fn ensure_dir(&self, dir: &Path, mode: u32) -> Result<()>;
     /// True where something was removed.
     async fn remove(&self, path: &Path) -> Result<bool>;
+}
+
+/// What to do about a statistics socket that we may not use.
+const SOCKET_HINT: &str = "haproxy.cfg: 'stats socket PATH mode 660 group GROUP', and the user who connects in that group";
+
+/// `host:port`, with IPv6 addresses in brackets.
+fn split_address(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    (!host.is_empty()).then_some((host, port.parse().ok()?))
 }

@@ -159,11 +159,8 @@ impl Reader<'_> {
                 Ok(port) if port > 0 => set(&mut o.port, port),
                 _ => return Err(bad("is not a port")),
             },
-            "identityfile" => {
-                if !o.identity_files.contains(first) {
-                    o.identity_files.push(first.clone());
-                }
-            }
+            "identityfile" if o.identity_files.contains(first) => {}
+            "identityfile" => o.identity_files.push(first.clone()),
             "identitiesonly" => set(&mut o.identities_only, flag(first).ok_or_else(|| bad("is neither yes nor no"))?),
             "identityagent" => set(&mut o.identity_agent, first.clone()),
             // Whichever of the two is written first keeps the other out.
