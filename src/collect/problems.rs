@@ -10,9 +10,7 @@ use serde::Serialize;
 
 use crate::config::Fleet;
 use crate::config::duration::show_duration;
-use crate::model::{
-    AdminState, FleetView, Health, NodeName, NodeView, PoolName, PoolObs, ServerObs, ServerRef, StatusWord, Target,
-};
+use crate::model::{FleetView, Health, NodeName, NodeView, PoolName, PoolObs, ServerObs, ServerRef, StatusWord, Target};
 use crate::store::{Lease, Unfinished};
 
 /// A lease that ends within this time is worth a word.
@@ -346,7 +344,7 @@ fn lease_of<'a>(facts: &Facts<'a>, server: &ServerRef, node: &NodeName) -> Optio
 /// Nodes on which an operator took the server out and no lease remembers it.
 fn forgotten(facts: &Facts<'_>, server: &ServerRef, cells: &Cells<'_>, found: &mut Vec<Finding>) -> Vec<NodeName> {
     let by_hand = |s: &ServerObs| {
-        if s.admin_exact { s.admin.has(AdminState::FMAINT | AdminState::FDRAIN) } else { !s.admin.is_ready() }
+        if s.admin_exact { s.admin.is_asked_for() } else { !s.admin.is_ready() }
     };
     let taken: Vec<_> = cells.iter().filter(|(node, seen)| by_hand(seen) && lease_of(facts, server, node).is_none()).collect();
     let Some((_, first)) = taken.first() else { return Vec::new() };

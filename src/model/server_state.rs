@@ -14,7 +14,8 @@ impl AdminState {
     pub const FMAINT: u8 = 1;
     /// Maintenance inherited from a tracked server.
     pub const IMAINT: u8 = 2;
-    /// Maintenance because of the configuration (`disabled`).
+    /// The configuration says `disabled`. It is only a memory of that: maintenance itself is FMAINT, so a server that was
+    /// made ready since has CMAINT alone and serves.
     pub const CMAINT: u8 = 4;
     /// Drain asked for by an operator (or weight 0 by agent).
     pub const FDRAIN: u8 = 8;
@@ -31,7 +32,7 @@ impl AdminState {
         self.0 & bits != 0
     }
     pub fn is_maint(self) -> bool {
-        self.has(Self::FMAINT | Self::IMAINT | Self::CMAINT | Self::RMAINT | Self::HMAINT)
+        self.has(Self::FMAINT | Self::IMAINT | Self::RMAINT | Self::HMAINT)
     }
     pub fn is_drain(self) -> bool {
         self.has(Self::FDRAIN | Self::IDRAIN)
@@ -39,6 +40,11 @@ impl AdminState {
     /// Takes new connections as far as operators are concerned.
     pub fn is_ready(self) -> bool {
         !self.is_maint() && !self.is_drain()
+    }
+    /// An operator asked for drain or maintenance at run time, other than what the configuration asks for (a server that is
+    /// `disabled` there starts with FMAINT and CMAINT).
+    pub fn is_asked_for(self) -> bool {
+        self.has(Self::FDRAIN) || (self.has(Self::FMAINT) && !self.has(Self::CMAINT))
     }
     /// `ready`, `drain` or `maint`: maintenance wins because it stops traffic altogether.
     pub fn word(self) -> &'static str {
@@ -122,5 +128,21 @@ impl fmt::Display for ServerStatus {
             text.push_str(&format!(" ({cause})"));
         }
         f.pad(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As HAProxy 2.6 shows a server with `disabled` in the file: at start, made ready, drained, in maintenance again.
+    #[test]
+    fn disabled_in_the_file() {
+        for (bits, word, asked) in
+            [(5, "maint", false), (4, "ready", false), (12, "drain", true), (1, "maint", true), (2, "maint", false)]
+        {
+            let state = AdminState(bits);
+            assert_eq!((state.word(), state.is_asked_for()), (word, asked), "{bits}");
+        }
     }
 }

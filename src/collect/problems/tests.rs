@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::config::{ConfirmLevel, MinHealthy, PoolPolicy, Settings};
 use crate::model::{
-    Certificate, Change, Check, Drift, EngineInfo, EngineKind, NodeMeta, NodeObs, Problem, ServerStatus, SocketLevel,
+    AdminState, Certificate, Change, Check, Drift, EngineInfo, EngineKind, NodeMeta, NodeObs, Problem, ServerStatus, SocketLevel,
 };
 use crate::store::{JournalEntry, JournalState, LeaseHold, LeaseState, Who};
 
@@ -211,7 +211,14 @@ fn a_drain_that_no_lease_remembers_is_forgotten() {
 
 #[test]
 fn maintenance_that_the_file_asks_for_is_not_forgotten() {
-    assert_eq!(World::of(vec![node("lb1", vec![up("web1"), server("web2", StatusWord::Maint, AdminState::CMAINT)])]).kinds(), []);
+    assert_eq!(
+        World::of(vec![node(
+            "lb1",
+            vec![up("web1"), server("web2", StatusWord::Maint, AdminState::FMAINT | AdminState::CMAINT)]
+        )])
+        .kinds(),
+        []
+    );
 }
 
 #[test]

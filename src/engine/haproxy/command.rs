@@ -232,7 +232,7 @@ pub fn inverse(target: &Target, change: &Change, seen: &NodeObs) -> Vec<Change> 
 
 /// What an operator would have asked for to get this state. Inherited maintenance or drain is not the server's own.
 fn admin_change(admin: AdminState) -> Change {
-    if admin.has(AdminState::FMAINT | AdminState::CMAINT) {
+    if admin.has(AdminState::FMAINT) {
         Change::Maint
     } else if admin.has(AdminState::FDRAIN) {
         Change::Drain

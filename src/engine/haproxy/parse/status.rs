@@ -25,6 +25,8 @@ pub fn parse(field: &[u8]) -> ServerStatus {
         b"MAINT" => StatusWord::Maint,
         b"OPEN" => StatusWord::Open,
         b"STOP" => StatusWord::Stop,
+        // A frontend that an operator disabled: it can be enabled again, which a stopped one cannot.
+        b"PAUSED" => return ServerStatus { word: StatusWord::Stop, progress: None, cause: Some("paused".into()) },
         _ => return unknown(),
     };
     let rest = rest.trim_ascii();
@@ -78,6 +80,7 @@ mod tests {
             ("no check", "no check", 0),
             ("OPEN", "OPEN", 0),
             ("STOP", "STOP", 0),
+            ("PAUSED", "STOP (paused)", 0),
             ("", "?", 0),
             ("FULL", "? (FULL)", 0),
             ("UP x/y", "? (UP x/y)", 0),
