@@ -1,10 +1,13 @@
 //! How bytes reach a node. A transport runs argv, opens streams and handles files; it knows no engine.
 
+pub mod fake;
+pub mod http;
 pub mod local;
 pub mod prompt;
 pub mod secret;
 pub mod ssh;
 
+pub use http::{HttpClient, HttpReply};
 pub use local::LocalTransport;
 pub use prompt::{NoPrompt, Prompt};
 pub use ssh::{SshEnv, SshTransport};

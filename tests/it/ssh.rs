@@ -138,7 +138,7 @@ async fn unix_sockets_by_streamlocal() {
     let endpoint = Endpoint::Unix(path.clone());
     let big: Vec<u8> = (0..5_000_000u32).map(|i| i as u8).collect();
     assert_eq!(through(&node, &endpoint, &big).await, big);
-    assert_eq!(node.way(&endpoint), "ssh streamlocal");
+    assert_eq!(node.way(&endpoint), "streamlocal");
 
     let missing = node.open(&Endpoint::Unix(sshd.dir().join("none")), SECONDS).await.map(drop).unwrap_err();
     assert!(matches!(missing, TransportError::NotFound { .. }), "{missing}");

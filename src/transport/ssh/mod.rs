@@ -146,11 +146,11 @@ impl Transport for SshTransport {
 
     fn way(&self, endpoint: &Endpoint) -> String {
         match (endpoint, self.way.get()) {
-            (Endpoint::Tcp(_), _) => "ssh direct-tcpip".into(),
-            (_, Way::Unknown) => "ssh".into(),
-            (_, Way::Streamlocal) => "ssh streamlocal".into(),
-            (_, Way::Socat) => "ssh exec socat (sshd forbids streamlocal)".into(),
-            (_, Way::Nc) => "ssh exec nc (sshd forbids streamlocal)".into(),
+            (Endpoint::Tcp(_), _) => "direct-tcpip".into(),
+            (_, Way::Unknown) => String::new(),
+            (_, Way::Streamlocal) => "streamlocal".into(),
+            (_, Way::Socat) => "exec socat (sshd forbids streamlocal)".into(),
+            (_, Way::Nc) => "exec nc (sshd forbids streamlocal)".into(),
         }
     }
 
