@@ -1,0 +1,124 @@
+//! What each view needs besides the picture of the fleet, asked for when it is opened and again while it is looked at.
+
+use std::time::Duration;
+
+use crate::model::{Health, NodeName, ServerRef};
+use crate::tui::event::{Charted, Effect};
+
+use super::screen::Screen;
+use super::{NodeDetails, State};
+
+/// Lists of the store and leases are asked for again after so long.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
+/// Certificates and processes of a node change rarely.
+const DETAILS_AGAIN: Duration = Duration::from_secs(30);
+/// The overview shows leases and what was left, which cost a question to each node.
+const OVERVIEW_AGAIN: Duration = Duration::from_secs(30);
+/// Nodes whose samples are fetched at most: what can be in sight, and a little more.
+const CHARTED_NODES: usize = 60;
+
+impl State {
+    /// Pushes the effects of the view that is shown.
+    pub fn ask_what_is_due(&mut self) {
+        let now = self.clock.now;
+        let screen = self.screen().clone();
+        match &screen {
+            Screen::Sessions { node, server } if self.sessions.is_due(&screen, now) => {
+                let nodes = match (node, server) {
+                    (Some(node), _) => vec![node.clone()],
+                    (None, Some(server)) => self.nodes_with(server),
+                    (None, None) => Vec::new(),
+                };
+                let ticket = self.number();
+                self.sessions.ask(&screen, ticket, &nodes, now);
+                self.ask(Effect::Sessions { ticket, nodes, of: server.clone() });
+            }
+            Screen::Tables if self.tables.is_due(&screen, now) => {
+                let nodes: Vec<NodeName> =
+                    self.view.nodes.iter().filter(|n| n.last.is_some()).map(|n| n.meta.name.clone()).collect();
+                let ticket = self.number();
+                self.tables.ask(&screen, ticket, &nodes, now);
+                self.ask(Effect::Tables { ticket, nodes });
+            }
+            Screen::Entries { node, table } if self.entries.is_due(&screen, now) => {
+                let ticket = self.number();
+                self.entries.ask(&screen, ticket, std::slice::from_ref(node), now);
+                self.ask(Effect::Entries { ticket, node: node.clone(), table: table.clone() });
+            }
+            Screen::Leases if due(self.leases.asked, now, STORE_AGAIN) => {
+                self.leases.asked = Some(now);
+                self.ask(Effect::Leases);
+            }
+            Screen::Audit if due(self.audit.asked, now, STORE_AGAIN) => {
+                self.audit.asked = Some(now);
+                self.ask(Effect::Audit);
+            }
+            Screen::Unfinished if due(self.unfinished.asked, now, STORE_AGAIN) => {
+                self.unfinished.asked = Some(now);
+                self.ask(Effect::Unfinished);
+            }
+            Screen::Node(node) => {
+                let known = self.details.as_ref().is_some_and(|d| d.node == *node && !due(Some(d.asked), now, DETAILS_AGAIN));
+                if !known {
+                    let before = self.details.take().filter(|d| d.node == *node);
+                    let (workers, certificates) = before.map_or((None, None), |d| (d.workers, d.certificates));
+                    self.details = Some(NodeDetails { node: node.clone(), asked: now, workers, certificates });
+                    self.ask(Effect::Details(node.clone()));
+                }
+            }
+            Screen::Overview => {
+                if due(self.leases.asked, now, OVERVIEW_AGAIN) {
+                    (self.leases.asked, self.unfinished.asked) = (Some(now), Some(now));
+                    self.ask(Effect::Leases);
+                    self.ask(Effect::Unfinished);
+                }
+                if !self.findings_asked && self.findings_after.is_none_or(|after| now >= after) {
+                    self.findings_asked = true;
+                    self.ask(Effect::Findings);
+                }
+            }
+            _ => {}
+        }
+        self.ask_history(&screen);
+    }
+
+    /// Samples for the charts of the view, with each new picture.
+    pub fn ask_history(&mut self, screen: &Screen) {
+        let (of, nodes) = match screen {
+            Screen::Server(server) => (Charted::Server(server.clone()), self.nodes_with(server)),
+            Screen::Node(node) => (Charted::Node(node.clone()), vec![node.clone()]),
+            Screen::Servers(Some(pool)) => {
+                let nodes = self.view.nodes.iter().filter(|n| n.last.as_ref().is_some_and(|o| o.pool(pool.as_str()).is_some()));
+                (Charted::Pool(pool.clone()), nodes.map(|n| n.meta.name.clone()).collect())
+            }
+            Screen::Overview => {
+                let nodes = self.view.nodes.iter().filter(|n| n.health == Health::Fresh);
+                (Charted::Fleet, nodes.map(|n| n.meta.name.clone()).collect())
+            }
+            _ => return,
+        };
+        let mut nodes: Vec<NodeName> = nodes;
+        // The cursor's node first, should there be too many to ask for.
+        if let Some(super::grid::Key::Node(at) | super::grid::Key::Cell(at, _)) = &self.journey.here.list.cursor
+            && let Some(place) = nodes.iter().position(|n| n == at)
+        {
+            nodes.swap(0, place);
+        }
+        nodes.truncate(CHARTED_NODES);
+        self.ask(Effect::History { of, nodes });
+    }
+
+    /// Nodes that have the server, as far as is known.
+    pub fn nodes_with(&self, server: &ServerRef) -> Vec<NodeName> {
+        self.view
+            .nodes
+            .iter()
+            .filter(|n| n.last.as_ref().is_some_and(|o| o.server(server.pool.as_str(), server.server.as_str()).is_some()))
+            .map(|n| n.meta.name.clone())
+            .collect()
+    }
+}
+
+fn due(asked: Option<std::time::Instant>, now: std::time::Instant, again: Duration) -> bool {
+    asked.is_none_or(|asked| now.saturating_duration_since(asked) >= again)
+}

@@ -1,0 +1,147 @@
+//! The few classes that an operator tells servers apart by, each with a word, a symbol and a tone.
+
+use crate::model::{Health, ServerObs, StatusWord};
+use crate::tui::theme::Tone;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Class {
+    Up,
+    /// Ready and healthy, but with weight 0 or out of balancing (NOLB): takes no new traffic.
+    Idle,
+    Drain,
+    Maint,
+    Unknown,
+    Down,
+}
+
+impl Class {
+    pub const ALL: [Class; 6] = [Class::Up, Class::Idle, Class::Drain, Class::Maint, Class::Unknown, Class::Down];
+
+    pub fn of(server: &ServerObs) -> Class {
+        if server.admin.is_maint() {
+            return Class::Maint;
+        }
+        // A server that is down and in drain: that it is down is worse, the word says both.
+        match server.status.word {
+            StatusWord::Down | StatusWord::Stop => Class::Down,
+            _ if server.admin.is_drain() => Class::Drain,
+            StatusWord::Drain => Class::Drain,
+            StatusWord::Maint => Class::Maint,
+            StatusWord::Nolb => Class::Idle,
+            StatusWord::Unknown => Class::Unknown,
+            StatusWord::Up | StatusWord::NoCheck | StatusWord::Open if server.weight == 0 => Class::Idle,
+            StatusWord::Up | StatusWord::NoCheck | StatusWord::Open => Class::Up,
+        }
+    }
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Class::Up => "UP",
+            Class::Idle => "IDLE",
+            Class::Drain => "DRAIN",
+            Class::Maint => "MAINT",
+            Class::Unknown => "?",
+            Class::Down => "DOWN",
+        }
+    }
+
+    pub const fn symbol(self) -> char {
+        match self {
+            Class::Up => '●',
+            Class::Idle => '○',
+            Class::Drain => '◐',
+            Class::Maint => '■',
+            Class::Unknown => '?',
+            Class::Down => '✖',
+        }
+    }
+
+    pub const fn tone(self) -> Tone {
+        match self {
+            Class::Up => Tone::Ok,
+            Class::Idle => Tone::Warn,
+            Class::Drain | Class::Maint => Tone::Held,
+            Class::Unknown => Tone::Dim,
+            Class::Down => Tone::Bad,
+        }
+    }
+}
+
+/// How many of each class.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Classes([u32; 6]);
+
+impl Classes {
+    pub fn add(&mut self, class: Class) {
+        self.0[class as usize] += 1;
+    }
+    pub fn merge(&mut self, other: &Classes) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+    pub fn count(&self, class: Class) -> u32 {
+        self.0[class as usize]
+    }
+    pub fn total(&self) -> u32 {
+        self.0.iter().sum()
+    }
+    /// Classes that are there, most of concern last.
+    pub fn present(&self) -> impl DoubleEndedIterator<Item = (Class, u32)> + '_ {
+        Class::ALL.into_iter().map(|c| (c, self.count(c))).filter(|(_, n)| *n > 0)
+    }
+    pub fn worst(&self) -> Option<Class> {
+        self.present().next_back().map(|(class, _)| class)
+    }
+    /// `● UP` where all agree, else `✖1 ◐1 ●3`, worst first.
+    pub fn text(&self) -> String {
+        let mut present = self.present();
+        match (present.next(), present.next()) {
+            (None, _) => "-".to_owned(),
+            (Some((class, _)), None) => format!("{} {}", class.symbol(), class.word()),
+            _ => {
+                let parts: Vec<String> = self.present().rev().map(|(class, n)| format!("{n} {}", class.word())).collect();
+                format!("{} {}", self.worst().map_or(' ', Class::symbol), parts.join(" "))
+            }
+        }
+    }
+    pub fn tone(&self) -> Tone {
+        self.worst().map_or(Tone::Dim, Class::tone)
+    }
+}
+
+pub const fn health_word(health: Health) -> &'static str {
+    match health {
+        Health::Connecting => "… connecting",
+        Health::Fresh => "● fresh",
+        Health::Stale => "◌ stale",
+        Health::Dead => "✖ dead",
+    }
+}
+
+pub const fn health_tone(health: Health) -> Tone {
+    match health {
+        Health::Connecting => Tone::Dim,
+        Health::Fresh => Tone::Ok,
+        Health::Stale => Tone::Warn,
+        Health::Dead => Tone::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agreement_is_one_word_and_disagreement_lists_the_worst_first() {
+        let mut classes = Classes::default();
+        assert_eq!(classes.text(), "-");
+        classes.add(Class::Up);
+        classes.add(Class::Up);
+        assert_eq!(classes.text(), "● UP");
+        classes.add(Class::Down);
+        classes.add(Class::Drain);
+        assert_eq!(classes.text(), "✖ 1 DOWN 1 DRAIN 2 UP");
+        assert_eq!(classes.tone(), Tone::Bad);
+    }
+}

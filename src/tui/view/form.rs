@@ -1,0 +1,181 @@
+//! The plan dialog: what is wanted, what exactly would be sent, what the guards say, and the confirmation.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::config::ConfirmLevel;
+use crate::ops::{Judgement, Plan};
+use crate::tui::state::State;
+use crate::tui::state::form::{Field, Form, Planned};
+use crate::tui::theme::{Theme, Tone};
+use crate::tui::widget::popup::popup;
+use crate::tui::widget::text::{put, put_right, width};
+
+use super::{Frame, Hit};
+
+/// Columns of the names of fields.
+const LABEL: u16 = 10;
+
+pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>, area: Rect, frame: &mut Frame) {
+    let Some(form) = &state.form else { return };
+    let theme = &state.theme;
+    let inner = popup(canvas, area, area.width.saturating_sub(4).min(130), area.height.saturating_sub(2), &form.title, theme);
+    if inner.height < 4 {
+        return;
+    }
+    let buf = canvas.buffer_mut();
+    let mut y = inner.y;
+    for (at, field) in form.fields.iter().enumerate() {
+        if y + 3 >= inner.bottom() {
+            break;
+        }
+        let line = Rect { y, height: 1, ..inner };
+        draw_field(buf, line, field, at == form.focus, theme);
+        frame.hits.push((line, Hit::Field(at)));
+        y += 1;
+    }
+    let confirm = Rect { y: inner.bottom() - 1, height: 1, ..inner };
+    let note = Rect { y: inner.bottom() - 2, height: 1, ..inner };
+    let plan = Rect { y, height: note.y.saturating_sub(y), ..inner };
+    draw_plan(buf, plan, form, theme, frame);
+    draw_confirmation(buf, confirm, note, form, theme);
+    frame.hits.push((confirm, Hit::Field(form.fields.len())));
+}
+
+fn draw_field(buf: &mut Buffer, area: Rect, field: &Field, on: bool, theme: &Theme) {
+    let mark = if on { "▸" } else { " " };
+    put(buf, area, area.x, area.y, mark, theme.key);
+    put(buf, area, area.x + 2, area.y, field.name.word(), if on { theme.key } else { theme.dialog });
+    let x = area.x + 2 + LABEL;
+    let mut end = x;
+    if field.choices().is_empty() {
+        let wide = (area.width / 2).clamp(8, 40);
+        let room = Rect { x, width: wide.min(area.right().saturating_sub(x)), ..area };
+        buf.set_style(room, if on { theme.field_on } else { theme.field });
+        let scroll = field.input.visual_scroll(usize::from(room.width.saturating_sub(1)).max(1));
+        let text: String = field.input.value().chars().skip(scroll).collect();
+        put(buf, room, x, area.y, &text, if on { theme.field_on } else { theme.field });
+        if on {
+            let cursor = x + u16::try_from(field.input.visual_cursor().saturating_sub(scroll)).unwrap_or(0);
+            if let Some(cell) = buf.cell_mut((cursor.min(room.right().saturating_sub(1)), area.y)) {
+                cell.modifier.insert(ratatui::style::Modifier::REVERSED | ratatui::style::Modifier::UNDERLINED);
+            }
+        }
+        end = room.right();
+    } else {
+        for choice in field.choices() {
+            let chosen = *choice == field.input.value();
+            let text = if chosen { format!("[{choice}]") } else { format!(" {choice} ") };
+            let style = match (chosen, on) {
+                (true, true) => theme.field_on,
+                (true, false) => theme.field,
+                _ => theme.tone(Tone::Dim),
+            };
+            end = put(buf, area, end, area.y, &text, style);
+        }
+    }
+    match &field.error {
+        Some(error) => put(buf, area, end + 2, area.y, &format!("! {error}"), theme.tone(Tone::Bad)),
+        None if on => put(buf, area, end + 2, area.y, field.hint(), theme.tone(Tone::Dim)),
+        None => end,
+    };
+}
+
+/// Verdicts first, gravest first, then each node with exactly what it would be sent.
+fn lines(form: &Form) -> Vec<(Tone, String)> {
+    match &form.planned {
+        Planned::Pending => vec![(Tone::Dim, "working the plan out…".into())],
+        Planned::Failed { what, hint } => {
+            let mut lines = vec![(Tone::Bad, format!("✖ no plan: {what}"))];
+            lines.extend(hint.iter().map(|h| (Tone::Warn, format!("  {h}"))));
+            lines
+        }
+        Planned::Ready(plans) => plans.iter().flat_map(plan_lines).collect(),
+    }
+}
+
+fn plan_lines(plan: &Plan) -> Vec<(Tone, String)> {
+    let mut lines = vec![(Tone::Accent, plan.summary.clone())];
+    let mut verdicts: Vec<_> = plan.verdicts.iter().collect();
+    verdicts.sort_by_key(|v| std::cmp::Reverse(v.judgement));
+    for verdict in verdicts {
+        let (sign, tone) = match verdict.judgement {
+            Judgement::Ok => ("✓", Tone::Ok),
+            Judgement::Warn => ("▲", Tone::Warn),
+            Judgement::Refuse => ("✖ refused (force overrides)", Tone::Bad),
+            Judgement::Never => ("✖ refused", Tone::Bad),
+        };
+        lines.push((tone, format!("  {sign} {}: {}", verdict.guard, verdict.text)));
+    }
+    for (node, why) in &plan.unreachable {
+        lines.push((Tone::Bad, format!("  ✖ {node} will not be touched: {why}")));
+    }
+    if let Some(exec) = &plan.exec {
+        let nodes: Vec<&str> = exec.nodes.iter().map(|n| n.as_str()).collect();
+        lines.push((Tone::Plain, format!("  {} on {}", exec.argv.join(" "), nodes.join(" "))));
+    }
+    for step in &plan.steps {
+        let reload = if step.lost_on_reload { "  ⟲ lost on reload" } else { "" };
+        if step.already {
+            lines.push((Tone::Dim, format!("  {} {}: holds already ({})", step.node, step.target, step.now)));
+            continue;
+        }
+        lines.push((Tone::Plain, format!("  {} {}: {}  (now {}){reload}", step.node, step.target, step.change, step.now)));
+        for command in &step.commands {
+            lines.push((Tone::Held, format!("      ⇒ {command}")));
+        }
+        let undo = match step.inverse.as_slice() {
+            [] => "cannot be undone".to_owned(),
+            inverse => format!("undo: {}", inverse.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        };
+        lines.push((Tone::Dim, format!("      {undo}")));
+    }
+    lines
+}
+
+fn draw_plan(buf: &mut Buffer, area: Rect, form: &Form, theme: &Theme, frame: &mut Frame) {
+    if area.height < 2 {
+        return;
+    }
+    let lines = lines(form);
+    let head = Rect { height: 1, ..area };
+    buf.set_style(head, theme.head);
+    put(buf, head, head.x, head.y, "PLAN", theme.head);
+    let body = Rect { y: area.y + 1, height: area.height - 1, ..area };
+    let room = usize::from(body.height);
+    frame.page_lines = lines.len().saturating_sub(room);
+    let top = form.scroll.min(frame.page_lines);
+    if lines.len() > room {
+        let place = format!("{}-{} of {} lines, pgup pgdn", top + 1, (top + room).min(lines.len()), lines.len());
+        put_right(buf, head, head.y, &place, theme.head);
+    }
+    for (y, (tone, text)) in (body.y..body.bottom()).zip(lines.iter().skip(top)) {
+        put(buf, body, body.x, y, text, theme.tone(*tone));
+    }
+}
+
+fn draw_confirmation(buf: &mut Buffer, area: Rect, note: Rect, form: &Form, theme: &Theme) {
+    let obstacle = form.obstacle();
+    if let Some(text) = form.note.as_ref().or(obstacle.as_ref()) {
+        let tone = if form.note.is_some() { Tone::Bad } else { Tone::Warn };
+        put(buf, note, note.x, note.y, text, theme.tone(tone));
+    }
+    let on = form.on_confirmation();
+    let mark = if on { "▸ " } else { "  " };
+    let mut x = put(buf, area, area.x, area.y, mark, theme.key);
+    let (level, word) = form.confirmation();
+    if obstacle.is_some() {
+        put(buf, area, x, area.y, "[cannot be sent]", theme.tone(Tone::Dim));
+    } else if level == ConfirmLevel::Typed {
+        x = put(buf, area, x, area.y, "type ", theme.tone(Tone::Warn));
+        x = put(buf, area, x, area.y, &word, theme.key);
+        x = put(buf, area, x, area.y, " to confirm: ", theme.tone(Tone::Warn));
+        let field = Rect { x, width: (width(&word) + 2).min(area.right().saturating_sub(x)), ..area };
+        buf.set_style(field, if on { theme.field_on } else { theme.field });
+        put(buf, field, x, area.y, form.confirm.value(), if on { theme.field_on } else { theme.field });
+    } else {
+        let style = if on { theme.field_on } else { theme.field };
+        put(buf, area, x, area.y, if on { "[ enter: send it ]" } else { "[ send it ]" }, style);
+    }
+    put_right(buf, area, area.y, "esc cancels, nothing is sent", theme.tone(Tone::Dim));
+}
