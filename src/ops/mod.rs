@@ -3,13 +3,24 @@
 //! `plan` is pure. `approve` consumes a plan and yields an [`Approved`] that nothing else can make, so that no view, cron job
 //! or plugin gets round read-only mode, guards, confirmation, locks or audit.
 
+mod apply;
 pub mod approve;
+mod blocking;
 pub mod error;
 pub mod event;
+mod give_back;
+mod guard;
+mod inner;
+mod lease_files;
+pub mod lock;
 pub mod plan;
+pub mod planner;
 pub mod request;
 pub mod select;
 pub mod service;
+mod sweep;
+mod targets;
+pub mod verify;
 
 pub use approve::{Approval, Approved, Refusal};
 pub use error::PlanError;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::config::ConfirmLevel;
 use crate::engine::Command;
-use crate::model::{Change, NodeName, Target};
+use crate::model::{Change, FleetView, NodeName, PoolName, Target};
 
 use super::Request;
 
@@ -74,12 +74,40 @@ pub struct Plan {
     pub confirm: ConfirmLevel,
     /// What must be typed where `confirm` is `Typed`.
     pub confirm_word: String,
+    /// What an undo or a return gives back; empty for other verbs.
+    #[serde(skip)]
+    pub(super) given_back: Vec<GiveBack>,
+    /// What the plan was made from: `apply` reads the nodes of the steps again and keeps the rest.
+    #[serde(skip)]
+    pub(super) view: FleetView,
+}
+
+/// One recorded change that is to be given back.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GiveBack {
+    pub node: NodeName,
+    pub target: Target,
+    /// What was done last.
+    pub change: Change,
+    /// What brings the state before it back, in order.
+    pub inverse: Vec<Change>,
+    /// Journal entries of this machine's store that are then undone.
+    pub journal: Option<(i64, Vec<u32>)>,
+    /// The lease that is then closed.
+    pub lease: Option<String>,
 }
 
 impl Plan {
     /// The gravest judgement.
     pub fn judgement(&self) -> Judgement {
         self.verdicts.iter().map(|v| v.judgement).max().unwrap_or(Judgement::Ok)
+    }
+    /// Pools that the steps touch, sorted: what has to be locked.
+    pub fn pools(&self) -> Vec<PoolName> {
+        let mut pools: Vec<PoolName> = self.steps.iter().filter_map(|s| s.target.pool().cloned()).collect();
+        pools.sort();
+        pools.dedup();
+        pools
     }
     /// Nothing would be sent.
     pub fn is_empty(&self) -> bool {

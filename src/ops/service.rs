@@ -1,7 +1,9 @@
 //! `Ops`: the handle by which front ends plan, approve and apply, and ask for leases and the audit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +12,14 @@ use crate::engine::NodeHandle;
 use crate::model::FleetView;
 use crate::store::{AuditFilter, JournalEntry, Lease, Operation, Store, StoreError, Unfinished, Who};
 
-use super::{Approval, Approved, Event, Outcome, Plan, PlanError, Refusal, Request, approve};
+use super::inner::{Inner, merge};
+use super::plan::GiveBack;
+use super::planner::{self, Known};
+use super::{Approval, Approved, Event, Judgement, Outcome, Plan, PlanError, Refusal, Request, Verb, Verdict};
+use super::{apply, approve, give_back, sweep};
+
+/// How long `settle` waits: the nodes' logs have two seconds, ended leases of others the rest.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// Cheap to clone; clones share nodes, store and what is known of leases.
 #[derive(Clone, Debug)]
@@ -18,18 +27,10 @@ pub struct Ops {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    nodes: Vec<NodeHandle>,
-    fleet: Arc<Fleet>,
-    store: Store,
-    who: Who,
-}
-
 /// An operation under way. Dropping it does not stop the operation.
 #[derive(Debug)]
 pub struct Running {
-    /// Ends after `Finished`. Until the store has numbered the operation, events carry 0.
+    /// Ends after `Finished`. Where the store could not number the operation, its only event carries 0.
     pub events: mpsc::UnboundedReceiver<Event>,
     stop: CancellationToken,
 }
@@ -73,13 +74,56 @@ impl SweepReport {
 
 impl Ops {
     pub fn new(nodes: Vec<NodeHandle>, fleet: Arc<Fleet>, store: Store, who: Who) -> Ops {
-        Ops { inner: Arc::new(Inner { nodes, fleet, store, who }) }
+        Ops { inner: Arc::new(Inner::new(nodes, fleet, store, who)) }
     }
 
-    /// Works out what would be sent. Nothing is sent; only the store is read.
+    pub(super) fn of(inner: Arc<Inner>) -> Ops {
+        Ops { inner }
+    }
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// Works out what would be sent. Nothing is sent; only the store is read (a millisecond or so).
+    ///
+    /// Leases of others are known once [`Ops::leases`] or an operation has listed the nodes.
     pub fn plan(&self, request: Request, view: &FleetView) -> Result<Plan, PlanError> {
-        let _ = (view, &self.inner.nodes);
-        Err(PlanError::Nothing { what: format!("{:?}", request.verb) })
+        let store = &self.inner.store;
+        let (own, broken) = match store.open_leases() {
+            Ok(own) => (own, None),
+            Err(e) => (Vec::new(), Some(e)),
+        };
+        let leases = merge(own, self.inner.found_before());
+        let records = match &request.verb {
+            Verb::Undo { operation } => give_back::of_operation(store, &self.inner.here, *operation, &leases)?,
+            Verb::ReturnLease { lease } => give_back::of_lease(store, lease, &leases)?,
+            _ => Vec::new(),
+        };
+        let mut plan = self.plan_with(request, view, &leases, &records)?;
+        if let Some(e) = broken {
+            let text = format!("what cannot be recorded is not done: {e}; {}", e.hint());
+            plan.verdicts.push(Verdict { guard: "store", judgement: Judgement::Never, text });
+        }
+        Ok(plan)
+    }
+
+    fn plan_with(&self, request: Request, view: &FleetView, leases: &[Lease], records: &[GiveBack]) -> Result<Plan, PlanError> {
+        let known = Known {
+            fleet: &self.inner.fleet,
+            nodes: &self.inner.nodes,
+            leases,
+            give_back: records,
+            who: &self.inner.who,
+            now: Timestamp::now(),
+            only: None,
+        };
+        planner::plan(request, view, known)
+    }
+
+    /// A return of exactly what `lease` names.
+    pub(super) fn plan_give_back(&self, request: Request, view: &FleetView, lease: &Lease) -> Result<Plan, PlanError> {
+        let records = give_back::of_lease(&self.inner.store, &lease.id, std::slice::from_ref(lease))?;
+        self.plan_with(request, view, &[], &records)
     }
 
     pub fn approve(&self, plan: Plan, approval: Approval) -> Result<Approved, Refusal> {
@@ -88,45 +132,59 @@ impl Ops {
 
     /// Locks, reads again, checks again, records, sends, verifies. Runs on the tokio runtime; the last event is `Finished`.
     pub fn apply(&self, approved: Approved) -> Running {
-        let (_events, receiver) = mpsc::unbounded_channel();
-        let _ = approved.into_parts();
-        Running { events: receiver, stop: CancellationToken::new() }
+        let (sender, events) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        tokio::spawn(apply::run(Arc::clone(&self.inner), approved, sender, stop.clone()));
+        Running { events, stop }
     }
 
     /// Open leases: this machine's and those found on the nodes. What could not be read is left out and logged.
     pub async fn leases(&self) -> Vec<Lease> {
-        Vec::new()
+        sweep::leases(&self.inner).await
     }
 
     /// Gives back every lease that has ended, whoever made it.
     pub async fn sweep(&self) -> SweepReport {
-        SweepReport::default()
+        sweep::sweep(self).await
     }
 
-    /// As [`Ops::sweep`], but only looks where it costs next to nothing: for the start of the console and of every changing verb.
+    /// As [`Ops::sweep`], but only where this machine knows of a lease that has ended: costs a look into the store. For the
+    /// start of the console and of every changing verb; what others left is found by the operation itself.
     pub async fn sweep_if_due(&self) -> SweepReport {
-        SweepReport::default()
+        let now = Timestamp::now();
+        let own = super::blocking::on_store(&self.inner.store, Store::open_leases).await.unwrap_or_default();
+        if own.iter().any(|l| l.has_ended(now)) || self.inner.found_ended(now) {
+            self.sweep().await
+        } else {
+            SweepReport::default()
+        }
     }
 
-    /// Operations of this machine whose process died.
+    /// Operations of this machine whose process died and left something behind.
     pub fn unfinished(&self) -> Result<Vec<Unfinished>, StoreError> {
-        Ok(Vec::new())
+        self.inner.store.unfinished(&self.inner.here)
     }
 
     /// Past operations, newest first.
     pub fn audit(&self, filter: &AuditFilter) -> Result<Vec<Operation>, StoreError> {
-        let _ = (filter, &self.inner.store);
-        Ok(Vec::new())
+        self.inner.store.audit(filter)
     }
 
     /// What one operation did, change by change.
     pub fn journal(&self, operation: i64) -> Result<Vec<JournalEntry>, StoreError> {
-        let _ = operation;
-        Ok(Vec::new())
+        self.inner.store.journal(operation)
     }
 
-    /// Waits for what runs after `Finished` (the nodes' own syslog), at most two seconds. Call it before the process ends.
-    pub async fn settle(&self) {}
+    /// Waits for what runs after `Finished` (the nodes' own syslog, ended leases), for at most five seconds. Call it before
+    /// the process ends.
+    pub async fn settle(&self) {
+        let tasks = &self.inner.tasks;
+        tasks.close();
+        if tokio::time::timeout(SETTLE, tasks.wait()).await.is_err() {
+            tracing::warn!("some of the nodes' logs were not written in time");
+        }
+        tasks.reopen();
+    }
 
     pub fn who(&self) -> &Who {
         &self.inner.who

@@ -134,6 +134,8 @@ pub enum LeaseState {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LeaseHold {
     pub node: NodeName,
+    /// What was done here last (a drain may have ended in maintenance).
+    pub change: Change,
     /// What gives the earlier state back, in order.
     pub inverse: Vec<Change>,
     pub state: LeaseState,

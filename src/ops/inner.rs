@@ -1,0 +1,175 @@
+//! What all clones of `Ops` share: nodes and their locks, the store, what is known of leases.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Fleet;
+use crate::engine::NodeHandle;
+use crate::model::NodeName;
+use crate::store::{Lease, LeaseState, Process, Store, Who};
+
+use super::blocking::on_store;
+use super::lease_files;
+use super::lock::{HereOnly, LeaseName, LockService, NodeFiles};
+
+pub struct Inner {
+    pub nodes: Vec<NodeHandle>,
+    pub fleet: Arc<Fleet>,
+    pub store: Store,
+    pub who: Who,
+    pub here: Process,
+    /// What goes on behind a finished operation.
+    pub tasks: TaskTracker,
+    pub sweeping: AtomicBool,
+    locks: HashMap<NodeName, Arc<dyn LockService>>,
+    /// Leases as their files on nodes tell, by node and file.
+    found: Mutex<BTreeMap<NodeName, HashMap<LeaseName, Lease>>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ops({} nodes, {:?}, {})", self.nodes.len(), self.store, self.who)
+    }
+}
+
+impl Inner {
+    pub fn new(nodes: Vec<NodeHandle>, fleet: Arc<Fleet>, store: Store, who: Who) -> Inner {
+        let here = Process::me();
+        let deadline = fleet.settings.timeout;
+        let locks = nodes
+            .iter()
+            .map(|handle| {
+                let with_files = handle.transport.as_ref().filter(|t| t.files().is_some());
+                let service: Arc<dyn LockService> = match with_files {
+                    Some(transport) => Arc::new(NodeFiles::new(
+                        handle.name().clone(),
+                        Arc::clone(transport),
+                        handle.lock_dir.clone(),
+                        here.clone(),
+                        deadline,
+                    )),
+                    None => Arc::new(here_only(&store, &here, handle.name(), "the node has no place for files".into())),
+                };
+                (handle.name().clone(), service)
+            })
+            .collect();
+        Inner {
+            nodes,
+            fleet,
+            store,
+            who,
+            here,
+            tasks: TaskTracker::new(),
+            sweeping: AtomicBool::new(false),
+            locks,
+            found: Mutex::default(),
+        }
+    }
+
+    pub fn node(&self, name: &NodeName) -> Option<&NodeHandle> {
+        self.nodes.iter().find(|n| n.name() == name)
+    }
+
+    pub fn lock_service(&self, node: &NodeName) -> Arc<dyn LockService> {
+        match self.locks.get(node) {
+            Some(service) => Arc::clone(service),
+            None => self.store_locks(node, "the node is not part of the fleet file".into()),
+        }
+    }
+
+    /// The second best, where a node turns out to have no files after all.
+    pub fn store_locks(&self, node: &NodeName, why: String) -> Arc<dyn LockService> {
+        Arc::new(here_only(&self.store, &self.here, node, why))
+    }
+
+    /// The leases behind these names on a node. Files that were read before are not read again: they never change hands.
+    pub async fn leases_found(&self, handle: &NodeHandle, names: &[LeaseName]) -> Vec<Lease> {
+        let known = {
+            let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            let mine = all.entry(handle.name().clone()).or_default();
+            // What was listed before and is not any more was given back by somebody.
+            mine.retain(|name, _| names.contains(name));
+            mine.clone()
+        };
+        let Some(files) = handle.transport.as_ref().and_then(|t| t.files()) else { return Vec::new() };
+        let unread = names.iter().filter(|n| !known.contains_key(*n));
+        let read = join_all(unread.map(|name| async move {
+            match lease_files::read(files, &handle.lock_dir, name, self.fleet.settings.timeout).await {
+                Ok(Some(file)) => Some((name.clone(), file.into_lease(handle.name().clone()))),
+                Ok(None) => None,
+                Err(e) => {
+                    tracing::warn!(node = %handle.name(), error = %e, "a lease could not be read");
+                    None
+                }
+            }
+        }))
+        .await;
+        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = all.entry(handle.name().clone()).or_default();
+        mine.extend(read.into_iter().flatten());
+        mine.values().cloned().collect()
+    }
+
+    /// What is known without asking any node.
+    pub fn found_before(&self) -> Vec<Lease> {
+        let all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().flat_map(|leases| leases.values().cloned()).collect()
+    }
+
+    /// Ends of leases that were seen on nodes, whoever made them.
+    pub fn found_ended(&self, now: Timestamp) -> bool {
+        self.found_before().iter().any(|l| l.has_ended(now))
+    }
+
+    pub fn forget_found(&self, closed: &[(String, NodeName)]) {
+        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, node) in closed {
+            if let Some(leases) = all.get_mut(node) {
+                leases.retain(|_, lease| lease.id != *id);
+            }
+        }
+    }
+
+    /// This machine's open leases and the given ones, each once.
+    pub async fn merged_leases(&self, found: Vec<Lease>) -> Vec<Lease> {
+        let own = on_store(&self.store, Store::open_leases).await.unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "this machine's leases could not be read");
+            Vec::new()
+        });
+        merge(own, found)
+    }
+}
+
+fn here_only(store: &Store, here: &Process, node: &NodeName, why: String) -> HereOnly {
+    HereOnly { node: node.clone(), store: store.clone(), here: here.clone(), why }
+}
+
+/// One lease an id: the store's word goes first, files add nodes that it does not name.
+pub fn merge(own: Vec<Lease>, found: Vec<Lease>) -> Vec<Lease> {
+    let mut leases = own;
+    for lease in found {
+        match leases.iter_mut().find(|l| l.id == lease.id) {
+            None => leases.push(lease),
+            Some(known) => {
+                for hold in lease.holds {
+                    if !known.holds.iter().any(|h| h.node == hold.node) {
+                        known.holds.push(hold);
+                    }
+                }
+            }
+        }
+    }
+    leases.retain(Lease::is_open);
+    leases.sort_by(|a, b| a.made.cmp(&b.made).then_with(|| a.id.cmp(&b.id)));
+    leases
+}
+
+/// Open holds of a lease.
+pub fn open_holds(lease: &Lease) -> impl Iterator<Item = &crate::store::LeaseHold> {
+    lease.holds.iter().filter(|h| h.state == LeaseState::Open)
+}
