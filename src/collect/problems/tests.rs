@@ -136,7 +136,13 @@ fn lease(ends_in: Option<i64>, state: LeaseState) -> Lease {
         reason: None,
         made: Timestamp::UNIX_EPOCH,
         ends: ends_in.map(|s| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(s)),
-        holds: vec![LeaseHold { node: "lb1".into(), inverse: vec![Change::Ready], state, returned_at: None }],
+        holds: vec![LeaseHold {
+            node: "lb1".into(),
+            change: Change::Drain,
+            inverse: vec![Change::Ready],
+            state,
+            returned_at: None,
+        }],
     }
 }
 

@@ -51,8 +51,10 @@ fn verdict(guard: &'static str, judgement: Judgement, text: String) -> Verdict {
     Verdict { guard, judgement, text }
 }
 
+type Taken<'a> = BTreeMap<(&'a NodeName, &'a PoolName), BTreeSet<&'a ServerName>>;
+
 /// Servers that the plan takes out of service, by node and pool. Steps are read in order: a later one may undo an earlier.
-fn taken_out<'a>(steps: &'a [Step]) -> BTreeMap<(&'a NodeName, &'a PoolName), BTreeSet<&'a ServerName>> {
+fn taken_out(steps: &[Step]) -> Taken<'_> {
     let mut taken: BTreeMap<_, BTreeSet<&ServerName>> = BTreeMap::new();
     for step in steps.iter().filter(|s| !s.already) {
         let Target::Server(at) = &step.target else { continue };
