@@ -65,11 +65,21 @@ impl Context {
         Ok(App::compose(fleet, Options { prompting: Prompting::Terminal, state })?)
     }
 
-    /// Reads the selected nodes side by side; the others are not even connected to.
-    pub async fn look(&self, nodes: &NodeSelect) -> Result<Look> {
+    /// The fleet, with the selected nodes only.
+    pub fn selected_fleet(&self, nodes: &NodeSelect) -> Result<Fleet> {
         let mut fleet = self.fleet()?;
         keep(&mut fleet, nodes)?;
-        let app = self.app(fleet)?;
+        Ok(fleet)
+    }
+
+    /// All parts, for the selected nodes only.
+    pub fn selected_app(&self, nodes: &NodeSelect) -> Result<App> {
+        self.app(self.selected_fleet(nodes)?)
+    }
+
+    /// Reads the selected nodes side by side; the others are not even connected to.
+    pub async fn look(&self, nodes: &NodeSelect) -> Result<Look> {
+        let app = self.selected_app(nodes)?;
         let view = app.collector.observe_once().await;
         Ok(Look { app, view })
     }

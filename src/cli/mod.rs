@@ -1,24 +1,33 @@
 //! The command line: one file a verb, one printer, one table of exit codes. Never touches `engine` or `transport`.
 
+mod act;
 mod ask;
+mod audit;
 mod cert;
 mod completions;
+mod confirm;
 mod context;
 mod failure;
 mod frontend;
 mod global;
 mod lab;
+mod lease;
 mod logging;
 mod man;
 mod node;
 mod output;
+mod plan_text;
 mod pool;
 mod printer;
+mod progress;
+mod report;
 mod select;
 mod server;
 mod session;
 mod status;
 mod table;
+mod undo;
+mod watch;
 
 use std::ffi::OsString;
 
@@ -77,6 +86,14 @@ enum Verb {
     Table(table::TableArgs),
     /// Look at certificates
     Cert(cert::CertArgs),
+    /// Follow what changes: one JSON object a line
+    Watch(watch::WatchArgs),
+    /// Look at changes that are to be given back, and give them back
+    Lease(lease::LeaseVerbs),
+    /// Show who did what, when, why, and how it ended
+    Audit(audit::AuditArgs),
+    /// Give back what an operation changed
+    Undo(undo::UndoArgs),
     /// Start a small real fleet on loopback and open the console on it
     Lab(crate::lab::LabArgs),
     /// Print a completion script for a shell
@@ -128,6 +145,10 @@ impl Cli {
             Verb::Session(args) => wait(args.run(&context)),
             Verb::Table(args) => wait(args.run(&context)),
             Verb::Cert(args) => wait(args.run(&context)),
+            Verb::Watch(args) => wait(args.run(&context)),
+            Verb::Lease(args) => wait(args.run(&context)),
+            Verb::Audit(args) => args.run(&context),
+            Verb::Undo(args) => wait(args.run(&context)),
             Verb::Lab(args) => args.run(printer),
             Verb::Completions(args) => args.run(printer),
             Verb::Man(args) => args.run(printer),

@@ -114,7 +114,7 @@ impl Printer {
     pub fn show<T: Serialize>(&self, kind: &str, items: &[T], blocks: &[Block], unread: &[Unread]) -> Result<()> {
         match self.output {
             Output::Table | Output::Wide => {
-                let text: Vec<String> = blocks.iter().map(|b| self.block(b)).collect();
+                let text: Vec<String> = blocks.iter().map(|b| self.block(b, self.canvas())).collect();
                 self.raw(text.join("\n").as_bytes())?;
                 self.tell_unread(unread);
                 Ok(())
@@ -141,13 +141,13 @@ impl Printer {
         self.raw(text.as_bytes())
     }
 
-    fn block(&self, block: &Block) -> String {
+    fn block(&self, block: &Block, canvas: Canvas) -> String {
         match block {
             Block::Pairs { title, pairs } => {
                 let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-                let mut text = self.title(title);
+                let mut text = heading(title, canvas);
                 for (name, cell) in pairs {
-                    text.push_str(&format!("  {name:width$}  {}\n", cell.tone.paint(&cell.text, self.paint.0)));
+                    text.push_str(&format!("  {name:width$}  {}\n", cell.tone.paint(&cell.text, canvas.color)));
                 }
                 text
             }
@@ -157,17 +157,13 @@ impl Printer {
                     .enumerate()
                     .map(|(i, name)| Column::left(name.clone(), move |row: &Vec<Cell>| row.get(i).cloned().unwrap_or_default()))
                     .collect();
-                self.title(title) + &output::table(rows, &columns, self.canvas())
+                heading(title, canvas) + &output::table(rows, &columns, canvas)
             }
             Block::Lines(lines) => lines
                 .iter()
-                .map(|cells| cells.iter().map(|c| c.tone.paint(&c.text, self.paint.0)).collect::<Vec<_>>().join(" ") + "\n")
+                .map(|cells| cells.iter().map(|c| c.tone.paint(&c.text, canvas.color)).collect::<Vec<_>>().join(" ") + "\n")
                 .collect(),
         }
-    }
-
-    fn title(&self, title: &str) -> String {
-        if self.paint.0 { format!("\u{1b}[1m{title}\u{1b}[0m\n") } else { format!("{title}\n") }
     }
 
     /// One JSON object on one line, flushed: whoever follows sees it at once.
@@ -219,6 +215,13 @@ impl Printer {
         }
     }
 
+    /// Blocks on stderr, to be read before an answer.
+    pub fn say_blocks(&self, blocks: &[Block]) {
+        let canvas = Canvas { wide: true, color: self.paint.1, width: None };
+        let text: Vec<String> = blocks.iter().map(|b| self.block(b, canvas)).collect();
+        self.aside(text.join("\n").trim_end());
+    }
+
     /// Text in a tone, where stderr has colour.
     pub fn paint_talk(&self, tone: Tone, text: &str) -> String {
         tone.paint(text, self.paint.1)
@@ -238,6 +241,10 @@ impl Printer {
         // Nobody can be told that stderr is closed.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
+}
+
+fn heading(title: &str, canvas: Canvas) -> String {
+    if canvas.color { format!("\u{1b}[1m{title}\u{1b}[0m\n") } else { format!("{title}\n") }
 }
 
 fn field_rows(block: &Block) -> Vec<FieldRow<'_>> {

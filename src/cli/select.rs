@@ -45,6 +45,31 @@ pub struct ServerSelect {
     pub address: Option<String>,
 }
 
+/// Which servers, and a value after them. The words are taken apart here because the parser cannot do it when flags stand
+/// between the servers and the value.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServersAndValue {
+    /// Servers as pool/server, both may be globs; a name alone means a server of that name in any pool. The value comes last
+    #[arg(value_name = "POOL/SERVER", required = true)]
+    words: Vec<String>,
+
+    #[command(flatten)]
+    nodes: NodeSelect,
+
+    /// Servers with this address (10.0.0.5 or 10.0.0.5:80), in whatever pool
+    #[arg(long, value_name = "ADDRESS", help_heading = "Selection")]
+    address: Option<String>,
+}
+
+impl ServersAndValue {
+    /// The servers, and the last word as `parse` reads it.
+    pub fn split<T>(&self, parse: impl Fn(&str) -> Result<T, String>) -> Result<(ServerSelect, T)> {
+        let Some((value, servers)) = self.words.split_last() else { return Err(Failure::invalid("no value is given")) };
+        let value = parse(value).map_err(|what| Failure::invalid(what).hint("the value comes last, after the servers"))?;
+        Ok((ServerSelect { servers: servers.to_vec(), nodes: self.nodes.clone(), address: self.address.clone() }, value))
+    }
+}
+
 impl NodeSelect {
     pub fn selector(&self) -> Selector {
         Selector {

@@ -1,5 +1,6 @@
 //! `lbdeck node`: the load balancers themselves.
 
+mod exec;
 mod list;
 mod show;
 
@@ -22,6 +23,8 @@ enum NodeVerb {
     List(list::ListArgs),
     /// Show everything that is known of nodes
     Show(show::ShowArgs),
+    /// Run a command on nodes
+    Exec(exec::ExecArgs),
 }
 
 impl NodeArgs {
@@ -29,6 +32,7 @@ impl NodeArgs {
         match &self.verb {
             NodeVerb::List(args) => args.run(context).await,
             NodeVerb::Show(args) => args.run(context).await,
+            NodeVerb::Exec(args) => args.run(context).await,
         }
     }
 }

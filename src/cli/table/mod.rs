@@ -1,5 +1,6 @@
 //! `lbdeck table`: stick tables.
 
+mod clear;
 mod list;
 mod show;
 
@@ -22,6 +23,8 @@ enum TableVerb {
     List(list::ListArgs),
     /// Show the entries of a stick table
     Show(show::ShowArgs),
+    /// Clear one entry of a stick table, or all
+    Clear(clear::ClearArgs),
 }
 
 impl TableArgs {
@@ -29,6 +32,7 @@ impl TableArgs {
         match &self.verb {
             TableVerb::List(args) => args.run(context).await,
             TableVerb::Show(args) => args.run(context).await,
+            TableVerb::Clear(args) => args.run(context).await,
         }
     }
 }

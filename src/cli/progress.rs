@@ -1,0 +1,270 @@
+//! What an operation does while it runs, on stderr: bars in a terminal, plain lines elsewhere, JSON for programs.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::context::Context;
+use super::failure::Result;
+use super::output::{Tone, VERSION};
+use super::printer::Printer;
+use crate::config::duration::show_duration;
+use crate::ops::{Event, EventKind, Plan};
+
+/// Up to so many steps have a line of their own.
+const LINES: usize = 16;
+/// Plain lines tell of one waiting step at most so often.
+const PLAIN_PAUSE: Duration = Duration::from_secs(5);
+
+type Key = (Option<String>, Option<String>);
+
+pub struct Progress {
+    printer: Printer,
+    mode: Mode,
+    /// Output of commands comes to stdout, with the node in front where there are several.
+    prefix: bool,
+}
+
+enum Mode {
+    /// Only what goes wrong.
+    Silent,
+    Json,
+    Plain {
+        told: HashMap<Key, Instant>,
+    },
+    Bars {
+        all: MultiProgress,
+        bars: HashMap<Key, ProgressBar>,
+        sum: Option<Sum>,
+    },
+}
+
+/// One line for many steps.
+struct Sum {
+    bar: ProgressBar,
+    left: HashMap<Key, u64>,
+    done: usize,
+    steps: usize,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    version: u32,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl Progress {
+    pub fn new(context: &Context, json: bool, plan: &Plan) -> Self {
+        let steps = plan.steps.len();
+        let terminal = std::io::stderr().is_terminal();
+        let mode = if json {
+            Mode::Json
+        } else if context.global.quiet || context.global.no_progress {
+            Mode::Silent
+        } else if terminal {
+            let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+            let sum = (steps > LINES).then(|| Sum { bar: all.add(spinner("")), left: HashMap::new(), done: 0, steps });
+            Mode::Bars { all, bars: HashMap::new(), sum }
+        } else {
+            Mode::Plain { told: HashMap::new() }
+        };
+        Self { printer: context.printer.clone(), mode, prefix: plan.exec.as_ref().is_some_and(|e| e.nodes.len() > 1) }
+    }
+
+    pub fn event(&mut self, event: &Event) -> Result<()> {
+        if let EventKind::Output { stream, line } = &event.kind
+            && !matches!(self.mode, Mode::Json)
+        {
+            return self.output(event, stream, line);
+        }
+        match &mut self.mode {
+            Mode::Json => self.printer.json_line_aside(&Line { version: VERSION, event }),
+            Mode::Silent => {
+                if let (Some((text, tone)), true) = (words(event), is_trouble(&event.kind)) {
+                    self.printer.aside(&self.printer.paint_talk(tone, &text));
+                }
+            }
+            Mode::Plain { told } => {
+                if let EventKind::Waiting { .. } = event.kind {
+                    let last = told.entry(key(event)).or_insert_with(|| Instant::now() - PLAIN_PAUSE);
+                    if last.elapsed() < PLAIN_PAUSE {
+                        return Ok(());
+                    }
+                    *last = Instant::now();
+                }
+                if let Some((text, tone)) = words(event) {
+                    self.printer.aside(&self.printer.paint_talk(tone, &text));
+                }
+            }
+            Mode::Bars { all, bars, sum } => match sum {
+                Some(sum) => {
+                    sum.event(event);
+                    if is_trouble(&event.kind) {
+                        say(&self.printer, all, event);
+                    }
+                }
+                None => bar_event(&self.printer, all, bars, event),
+            },
+        }
+        Ok(())
+    }
+
+    /// A line of talk that does not tear the bars.
+    pub fn say(&self, text: &str) {
+        match &self.mode {
+            Mode::Bars { all, .. } => all.suspend(|| self.printer.aside(text)),
+            _ => self.printer.aside(text),
+        }
+    }
+
+    /// Takes the bars away.
+    pub fn finish(&mut self) {
+        if let Mode::Bars { all, bars, sum } = &mut self.mode {
+            for bar in bars.values().chain(sum.as_ref().map(|s| &s.bar)) {
+                bar.finish_and_clear();
+            }
+            // A terminal that is gone needs no cleaning.
+            let _ = all.clear();
+        }
+    }
+
+    fn output(&self, event: &Event, stream: &str, line: &str) -> Result<()> {
+        // Programs read the document at the end.
+        if self.printer.is_structured() {
+            return Ok(());
+        }
+        let text = match &event.node {
+            Some(node) if self.prefix => format!("{node}: {line}"),
+            _ => line.to_owned(),
+        };
+        if stream == "stderr" {
+            self.say(&text);
+            return Ok(());
+        }
+        match &self.mode {
+            Mode::Bars { all, .. } => all.suspend(|| self.printer.raw(format!("{text}\n").as_bytes())),
+            _ => self.printer.raw(format!("{text}\n").as_bytes()),
+        }
+    }
+}
+
+impl Sum {
+    fn event(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::Waiting { sessions, queue, .. } => {
+                self.left.insert(key(event), sessions + queue);
+            }
+            EventKind::Drained { .. } | EventKind::Returned => {
+                self.left.insert(key(event), 0);
+                self.done += 1;
+            }
+            _ => {}
+        }
+        let left: u64 = self.left.values().sum();
+        self.bar.set_message(format!("{} of {} done, {left} sessions left", self.done, self.steps));
+    }
+}
+
+fn key(event: &Event) -> Key {
+    (event.node.as_ref().map(ToString::to_string), event.target.as_ref().map(ToString::to_string))
+}
+
+fn spinner(prefix: &str) -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(prefix.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+fn bar_event(printer: &Printer, all: &MultiProgress, bars: &mut HashMap<Key, ProgressBar>, event: &Event) {
+    if is_trouble(&event.kind) || event.node.is_none() {
+        if !matches!(event.kind, EventKind::Finished { .. }) {
+            say(printer, all, event);
+        }
+        return;
+    }
+    let (Some((_, _)), (node, target)) = (words(event), key(event)) else { return };
+    let prefix = [node.clone(), target.clone()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let bar = bars.entry((node, target)).or_insert_with(|| all.add(spinner(&prefix)));
+    let text = what(&event.kind).unwrap_or_default();
+    match event.kind {
+        EventKind::Drained { .. } | EventKind::Returned => bar.finish_with_message(text),
+        _ => bar.set_message(text),
+    }
+}
+
+fn say(printer: &Printer, all: &MultiProgress, event: &Event) {
+    if let Some((text, tone)) = words(event) {
+        all.suspend(|| printer.aside(&printer.paint_talk(tone, &text)));
+    }
+}
+
+/// What nobody must miss, however quiet it is to be.
+fn is_trouble(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Lost { .. } | EventKind::DeadlineReached { .. } | EventKind::Warning { .. } | EventKind::Failed { .. }
+    )
+}
+
+/// An event as a line: node, target, what.
+fn words(event: &Event) -> Option<(String, Tone)> {
+    let what = what(&event.kind)?;
+    let at: Vec<String> = [event.node.as_ref().map(ToString::to_string), event.target.as_ref().map(ToString::to_string)]
+        .into_iter()
+        .flatten()
+        .collect();
+    let tone = match event.kind {
+        EventKind::Failed { .. } => Tone::Bad,
+        ref kind if is_trouble(kind) => Tone::Warn,
+        EventKind::Drained { .. } | EventKind::Verified { .. } => Tone::Good,
+        _ => Tone::Plain,
+    };
+    Some((if at.is_empty() { what } else { format!("{}: {what}", at.join(": ")) }, tone))
+}
+
+fn what(kind: &EventKind) -> Option<String> {
+    Some(match kind {
+        EventKind::Started { summary } => summary.clone(),
+        EventKind::Locked { token } => format!("locked (token {token})"),
+        EventKind::LockedHereOnly { why } => format!("locked on this machine only: {why}"),
+        EventKind::Sent { command, reply } if reply.is_empty() => format!("sent: {command}"),
+        EventKind::Sent { command, reply } => format!("sent: {command}: {reply}"),
+        EventKind::Verified { state } => format!("verified: {state}"),
+        EventKind::Waiting { sessions, queue, connections, eta, waited } => {
+            waiting(*sessions, *queue, *connections, *eta, *waited)
+        }
+        EventKind::Drained { after } => format!("drained after {}", show_duration(*after)),
+        EventKind::Lost { what, again: true } => format!("lost: {what}; done again"),
+        EventKind::Lost { what, again: false } => format!("lost: {what}"),
+        EventKind::DeadlineReached { left, then } => format!("the deadline has come with {left} left: {then}"),
+        EventKind::Warning { text } => format!("warning: {text}"),
+        EventKind::Failed { error, hint: Some(hint) } => format!("failed: {error} (hint: {hint})"),
+        EventKind::Failed { error, hint: None } => format!("failed: {error}"),
+        EventKind::Returned => "given back".to_owned(),
+        EventKind::Output { .. } | EventKind::Finished { .. } => return None,
+    })
+}
+
+fn waiting(sessions: u64, queue: u64, connections: Option<u64>, eta: Option<Duration>, waited: Duration) -> String {
+    let mut text = format!("{sessions} session{} left", if sessions == 1 { "" } else { "s" });
+    if queue > 0 {
+        text.push_str(&format!(", {queue} queued"));
+    }
+    if let Some(connections) = connections.filter(|c| *c > sessions) {
+        text.push_str(&format!(", {connections} connections in use"));
+    }
+    text.push_str(&format!(", waited {}", show_duration(waited)));
+    match eta {
+        Some(eta) => text.push_str(&format!(", about {} to go", show_duration(eta))),
+        None => text.push_str(", no end in sight yet"),
+    }
+    text
+}
