@@ -25,7 +25,7 @@ pub mod verify;
 pub use approve::{Approval, Approved, Refusal};
 pub use error::PlanError;
 pub use event::{Event, EventKind, NodeOutcome, NodeResult, Outcome};
-pub use plan::{ExecPlan, Judgement, Plan, Step, Verdict};
+pub use plan::{Basis, ExecPlan, Judgement, Plan, Step, Verdict};
 pub use request::{AtDeadline, DrainOptions, Request, Selector, Verb};
 pub use select::Matcher;
 pub use service::{Ops, Running, SweepReport};

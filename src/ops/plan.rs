@@ -74,12 +74,17 @@ pub struct Plan {
     pub confirm: ConfirmLevel,
     /// What must be typed where `confirm` is `Typed`.
     pub confirm_word: String,
+    #[serde(skip)]
+    pub basis: Basis,
+}
+
+/// What a plan was made from, so that it can be made again.
+#[derive(Clone, Debug, Default)]
+pub struct Basis {
     /// What an undo or a return gives back; empty for other verbs.
-    #[serde(skip)]
-    pub(super) given_back: Vec<GiveBack>,
-    /// What the plan was made from: `apply` reads the nodes of the steps again and keeps the rest.
-    #[serde(skip)]
-    pub(super) view: FleetView,
+    pub given_back: Vec<GiveBack>,
+    /// The picture of the fleet: `apply` reads the nodes of the steps again and keeps the rest.
+    pub view: Option<FleetView>,
 }
 
 /// One recorded change that is to be given back.

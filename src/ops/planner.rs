@@ -11,7 +11,7 @@ use crate::model::{Change, FleetView, Health, NodeName, NodeObs, NodeView, Targe
 use crate::store::{Lease, Who};
 
 use super::guard::{self, Context};
-use super::plan::{ExecPlan, GiveBack, Plan, Step};
+use super::plan::{Basis, ExecPlan, GiveBack, Plan, Step};
 use super::targets;
 use super::verify::{Holds, describe, holds};
 use super::{PlanError, Request, Verb};
@@ -271,8 +271,7 @@ fn finish(
     Plan {
         summary: summary(&request, &steps, exec.as_ref()),
         confirm_word: confirm_word(&steps, exec.as_ref()),
-        given_back: known.give_back.to_vec(),
-        view: view.clone(),
+        basis: Basis { given_back: known.give_back.to_vec(), view: Some(view.clone()) },
         request,
         steps,
         exec,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::model::{Exit, FleetView, Health, NodeName, NodeObs, NodeView};
 use crate::store::{Lease, LeaseHold, LeaseState, Store};
 
-use super::apply::{observe, want};
+use super::apply::{observe, unread, want};
 use super::blocking::on_store;
 use super::inner::{Inner, merge, open_holds};
 use super::lease_files;
@@ -186,7 +186,7 @@ fn view_of(inner: &Inner, mut seen: BTreeMap<NodeName, Result<NodeObs, String>>)
                 None => (Health::Connecting, None, None),
             };
             let problem = why.map(|what| crate::model::Problem { what, hint: None, retry: true });
-            Arc::new(NodeView { meta: Arc::clone(&handle.meta), health, last, problem, failures: 0, next_try: None })
+            Arc::new(NodeView { health, last, problem, ..unread(handle) })
         })
         .collect();
     FleetView { at: Timestamp::now(), now: Instant::now(), nodes }

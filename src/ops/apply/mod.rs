@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::{Exit, NodeName, Target};
 use crate::store::{Finish, JournalState, NewOperation};
 
-pub(super) use recheck::{observe, want};
+pub(super) use recheck::{observe, unread, want};
 
 use super::blocking::on_store;
 use super::inner::Inner;

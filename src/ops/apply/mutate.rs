@@ -178,7 +178,7 @@ async fn under_locks(
             (p.handle.name().clone(), state)
         })
         .collect();
-    let view = refreshed(&approved.view, &fresh);
+    let view = refreshed(approved.basis.view.as_ref(), inner, &fresh);
     let mut found = Vec::new();
     for p in &prepared {
         found.extend(inner.leases_found(&p.handle, &p.leases).await);
@@ -257,7 +257,7 @@ fn new_leases(inner: &Inner, operation: i64, plan: &Plan) -> Vec<Lease> {
     let made = Timestamp::now();
     let ends = asked.and_then(|d| made.checked_add(d).ok());
     let mut leases: Vec<Lease> = Vec::new();
-    if !plan.given_back.is_empty() {
+    if !plan.basis.given_back.is_empty() {
         return leases;
     }
     for step in plan.steps.iter().filter(|s| !s.already && !s.inverse.is_empty()) {

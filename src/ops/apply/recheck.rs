@@ -59,9 +59,13 @@ pub async fn observe(inner: &Inner, handle: &NodeHandle, want: &WantOwned) -> Re
 }
 
 /// The picture the plan was made from, with the fresh readings put in. A node that could not be read again is dead to it.
-pub fn refreshed(old: &FleetView, fresh: &BTreeMap<NodeName, Result<Arc<NodeObs>, String>>) -> FleetView {
+pub fn refreshed(old: Option<&FleetView>, inner: &Inner, fresh: &BTreeMap<NodeName, Result<Arc<NodeObs>, String>>) -> FleetView {
+    let unknown: Vec<Arc<NodeView>> = match old {
+        Some(_) => Vec::new(),
+        None => inner.nodes.iter().map(|handle| Arc::new(unread(handle))).collect(),
+    };
     let nodes = old
-        .nodes
+        .map_or(&unknown, |view| &view.nodes)
         .iter()
         .map(|node| match fresh.get(&node.meta.name) {
             None => Arc::clone(node),
@@ -83,6 +87,18 @@ pub fn refreshed(old: &FleetView, fresh: &BTreeMap<NodeName, Result<Arc<NodeObs>
     FleetView { at: Timestamp::now(), now: Instant::now(), nodes }
 }
 
+/// A node of which nothing is known yet.
+pub fn unread(handle: &NodeHandle) -> NodeView {
+    NodeView {
+        meta: Arc::clone(&handle.meta),
+        health: Health::Connecting,
+        last: None,
+        problem: None,
+        failures: 0,
+        next_try: None,
+    }
+}
+
 /// The approved plan, made again from fresh data. Only what was approved stays in it; a guard that now refuses, refuses.
 pub fn replan(inner: &Inner, approved: &Plan, approval: &Approval, view: &FleetView, leases: &[Lease]) -> Result<Plan, Refusal> {
     let only: Vec<&Step> = approved.steps.iter().collect();
@@ -90,7 +106,7 @@ pub fn replan(inner: &Inner, approved: &Plan, approval: &Approval, view: &FleetV
         fleet: &inner.fleet,
         nodes: &inner.nodes,
         leases,
-        give_back: &approved.given_back,
+        give_back: &approved.basis.given_back,
         who: &inner.who,
         now: Timestamp::now(),
         only: Some(&only),

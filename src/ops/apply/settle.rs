@@ -103,7 +103,7 @@ pub async fn close(cx: &Cx, jobs: &BTreeMap<NodeName, Arc<NodeJob>>, done: &[Ste
         }
     }
     let mut undone: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-    for record in cx.plan.given_back.iter().filter(|r| is_given_back(cx, done, r)) {
+    for record in cx.plan.basis.given_back.iter().filter(|r| is_given_back(cx, done, r)) {
         if let Some((operation, seqs)) = &record.journal {
             undone.entry(*operation).or_default().extend(seqs);
         }

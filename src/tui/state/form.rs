@@ -493,6 +493,7 @@ mod tests {
             unreachable: vec![],
             confirm: ConfirmLevel::Typed,
             confirm_word: "web/s1".into(),
+            basis: crate::ops::Basis::default(),
         };
         form.planned = Planned::Ready(vec![plan.clone()]);
         assert_eq!(form.approval(&plan), None);
