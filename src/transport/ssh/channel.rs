@@ -170,7 +170,8 @@ impl Drop for CloseOnDrop {
 
 /// Runs a command on a fresh session channel and gathers its output, at most `limit` bytes.
 ///
-/// Dropping the future ends the command (`TERM`, which sshd passes on) and closes the channel.
+/// Dropping the future ends the command: by `TERM`, which OpenSSH passes on except where root has logged on, and by closing
+/// the channel, which ends whatever reads or writes.
 pub(super) async fn run(channel: Channel<Msg>, at: &str, command: String, stdin: &[u8], limit: usize) -> Result<RunOutput> {
     let lost = || TransportError::Unreachable { at: at.into(), what: "the connection was lost while a command ran".into() };
     channel.exec(true, command).await.map_err(|_| lost())?;

@@ -10,10 +10,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User};
+
+use super::wait::until;
 
 const SSHD: &str = "/usr/sbin/sshd";
 /// How long a server or agent may take to come up on a busy machine.
@@ -171,21 +173,16 @@ impl Sshd {
             .stderr(Stdio::null())
             .spawn()
             .expect("Debian's openssh-server is needed");
-        let until = Instant::now() + START;
-        while Instant::now() < until {
-            if child.try_wait().unwrap().is_some() {
-                let said = self.log();
-                assert!(said.contains("Address already in use"), "sshd ended: {said}");
-                return false;
-            }
-            if speaks_ssh(self.port) {
-                self.child = Some(child);
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        let up = until("sshd comes up", START, || match child.try_wait().unwrap() {
+            Some(_) => Some(false),
+            None => speaks_ssh(self.port).then_some(true),
+        });
+        if up {
+            self.child = Some(child);
+        } else {
+            assert!(self.log().contains("Address already in use"), "sshd ended: {}", self.log());
         }
-        end_tree(child);
-        panic!("sshd did not come up: {}", self.log());
+        up
     }
 
     fn config(&self) -> String {
@@ -240,11 +237,7 @@ impl Agent {
         let socket = dir.path().join("agent");
         let child = Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn().unwrap();
         let agent = Self { dir, child };
-        let until = Instant::now() + START;
-        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
-            assert!(Instant::now() < until, "ssh-agent did not come up");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until("ssh-agent comes up", START, || std::os::unix::net::UnixStream::connect(&socket).ok());
         for key in keys {
             fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
             let added = Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &socket).status().unwrap();
