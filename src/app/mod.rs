@@ -2,6 +2,7 @@
 
 mod connect;
 mod prompt;
+pub mod survey;
 
 use std::path::PathBuf;
 use std::sync::Arc;

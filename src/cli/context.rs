@@ -86,7 +86,7 @@ impl Context {
 }
 
 /// Leaves only the selected nodes in the fleet.
-fn keep(fleet: &mut Fleet, nodes: &NodeSelect) -> Result<()> {
+pub fn keep(fleet: &mut Fleet, nodes: &NodeSelect) -> Result<()> {
     for group in &nodes.group {
         if !fleet.groups.contains(group) {
             return Err(Failure::invalid(format!("no group is called '{group}'")).hint(match fleet.groups.is_empty() {

@@ -8,6 +8,7 @@ mod completions;
 mod confirm;
 mod context;
 mod failure;
+mod fleet;
 mod frontend;
 mod global;
 mod lab;
@@ -94,6 +95,8 @@ enum Verb {
     Audit(audit::AuditArgs),
     /// Give back what an operation changed
     Undo(undo::UndoArgs),
+    /// Make, check and show the fleet file
+    Fleet(fleet::FleetArgs),
     /// Start a small real fleet on loopback and open the console on it
     Lab(crate::lab::LabArgs),
     /// Print a completion script for a shell
@@ -149,6 +152,7 @@ impl Cli {
             Verb::Lease(args) => wait(args.run(&context)),
             Verb::Audit(args) => args.run(&context),
             Verb::Undo(args) => wait(args.run(&context)),
+            Verb::Fleet(args) => wait(args.run(&context)),
             Verb::Lab(args) => args.run(printer),
             Verb::Completions(args) => args.run(printer),
             Verb::Man(args) => args.run(printer),

@@ -3,12 +3,15 @@
 //! No mutation passes through here; questions that need the engine (sessions, tables, certificates) do, so that `tui`
 //! and `cli` never touch an engine.
 
+pub mod check;
 mod history;
 mod poll;
 #[cfg(test)]
 mod poll_tests;
+pub mod probe;
 pub mod problems;
 mod query;
 
 pub use history::{History, Sample};
+pub(crate) use poll::problem_of;
 pub use poll::{Collector, Polling};

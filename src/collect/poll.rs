@@ -260,7 +260,7 @@ fn lock(state: &Mutex<NodeState>) -> MutexGuard<'_, NodeState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn problem_of(error: &EngineError) -> Problem {
+pub(crate) fn problem_of(error: &EngineError) -> Problem {
     Problem {
         what: sanitize(&error.to_string()).into_owned(),
         hint: error.hint().map(|h| sanitize(h).into_owned()),

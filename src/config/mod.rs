@@ -6,6 +6,7 @@
 pub mod ansible;
 pub mod diagnostic;
 pub mod duration;
+pub mod effective;
 pub mod env;
 pub mod fleet;
 pub mod load;
@@ -28,5 +29,6 @@ pub use fleet::{ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, MinHealthy, Nod
 pub use haproxy_section::{DEFAULT_CONFIG, DEFAULT_SOCKET};
 pub use load::{load, parse};
 pub use locate::locate;
-pub use nodes::DEFAULT_LOCK_DIR;
+pub use nodes::{DEFAULT_LOCK_DIR, name_is_good};
+pub use reader::nearest;
 pub use secret::SecretRef;

@@ -179,7 +179,7 @@ fn same_engine_twice(reader: &mut Reader<'_>, nodes: &[(NodeSpec, Place)]) {
 }
 
 /// Names stand in selectors, tables and file names.
-pub(super) fn name_is_good(name: &str) -> Result<(), &'static str> {
+pub fn name_is_good(name: &str) -> Result<(), &'static str> {
     if name.starts_with('-') {
         Err("begins with '-' and would be taken for an option")
     } else if name.chars().any(|c| c.is_whitespace() || "/*?[]{}!,\\\"'".contains(c)) {

@@ -305,7 +305,7 @@ fn unknown_key(key: &str, section: &str, known: &[&str]) -> (String, Option<Stri
 }
 
 /// The candidate that somebody who wrote `word` may have meant.
-pub(super) fn nearest<'w>(word: &str, candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub fn nearest<'w>(word: &str, candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     candidates
         .map(|c| (strsim::jaro_winkler(&word.to_lowercase(), &c.to_lowercase()), c))
         .filter(|(score, _)| *score > 0.8)

@@ -4,8 +4,13 @@
 //! Templates (`{{ … }}`) and vaults are not evaluated: whoever asks for such a variable gets it as written and can tell.
 
 mod ini;
+mod load;
+mod nodes;
 mod range;
 mod yaml_form;
+
+pub use load::load;
+pub use nodes::to_nodes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
