@@ -7,8 +7,10 @@ use std::time::Duration;
 use lbdeck::config::{HaproxyAccess, HaproxySpec, Settings};
 use lbdeck::engine::haproxy::Haproxy as Observed;
 use lbdeck::engine::{Engine, Want};
-use lbdeck::model::{AdminState, Change, CheckKind, NodeObs, ServerObs, ServerRef, SocketLevel, StatusWord, Target, Weight};
-use lbdeck::transport::{BoxStream, Endpoint, Files, Limits, RunOutput, Transport, TransportError};
+use lbdeck::model::{
+    AddServer, AdminState, Change, CheckKind, NodeObs, ServerObs, ServerRef, SocketLevel, StatusWord, Target, Weight,
+};
+use lbdeck::transport::LocalTransport;
 
 use crate::support::app::{App, HeldRequest, get};
 use crate::support::haproxy::{Haproxy, Pool, ask};
@@ -35,38 +37,11 @@ fn the_test_haproxy_serves_reloads_and_ends() {
     wait::until("the response to end", Duration::from_secs(5), || (one.holding() + two.holding() == 0).then_some(()));
 }
 
-/// The test's own way to a unix socket, so that the engine is tested apart from the transports.
-#[derive(Debug)]
-struct Direct;
-
-#[async_trait::async_trait]
-impl Transport for Direct {
-    fn describe(&self) -> String {
-        "direct".into()
-    }
-    async fn open(&self, endpoint: &Endpoint, _: Duration) -> Result<BoxStream, TransportError> {
-        let unreachable = |e: std::io::Error| TransportError::Unreachable { at: "direct".into(), what: e.to_string() };
-        Ok(match endpoint {
-            Endpoint::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await.map_err(unreachable)?),
-            Endpoint::Tcp(address) => Box::new(tokio::net::TcpStream::connect(address).await.map_err(unreachable)?),
-        })
-    }
-    fn way(&self, _: &Endpoint) -> String {
-        "direct".into()
-    }
-    async fn run(&self, _: &[&str], _: &[u8], _: Limits) -> Result<RunOutput, TransportError> {
-        Err(TransportError::Unsupported { at: "direct".into(), what: "no commands".into() })
-    }
-    fn files(&self) -> Option<&dyn Files> {
-        None
-    }
-}
-
 fn engine_at(path: &Path, edit: impl FnOnce(&mut HaproxySpec)) -> Observed {
     let mut spec =
         HaproxySpec { access: HaproxyAccess::Socket(path.into()), metrics_url: None, master_socket: None, config_file: None };
     edit(&mut spec);
-    Observed::new("lb1".into(), &spec, Some(Arc::new(Direct)), &Settings::default()).unwrap()
+    Observed::new("lb1".into(), &spec, Some(Arc::new(LocalTransport)), &Settings::default()).unwrap()
 }
 
 const SOON: Duration = Duration::from_secs(5);
@@ -182,4 +157,73 @@ async fn drains_readies_and_weighs_and_brings_back_what_was() {
     act(&engine, &server("web", "web2"), checks).await.unwrap_err();
     let gone = act(&engine, &server("web", "web9"), Change::Drain).await.unwrap_err();
     assert!(gone.contains("No such server") && gone.contains("read the node again"), "{gone}");
+}
+
+#[tokio::test]
+async fn what_the_next_reload_would_undo() {
+    let (one, two) = (App::start("one"), App::start("two"));
+    let pool = Pool::new("web")
+        .line("default-server maxconn 50")
+        .server("web1", one.addr, "weight 10")
+        .server("web2", two.addr, "")
+        .server("web3", two.addr, "disabled")
+        .server("web4", two.addr, "");
+    let mut haproxy = Haproxy::builder().pool(pool).pool(Pool::new("api").idle_servers("api", 2)).master_worker().start();
+    let config = haproxy.config_file();
+    let engine = engine_at(&haproxy.socket(), |spec| spec.config_file = Some(config.clone()));
+    let drifts = |obs: &NodeObs, name: &str| -> Option<Vec<String>> {
+        let drift = obs.server("web", name).unwrap().drift.as_ref()?;
+        Some(drift.iter().map(|d| format!("{}: {} -> {}", d.what, d.runtime, d.file)).collect())
+    };
+    let fresh = seen(&engine).await;
+    for name in ["web1", "web2", "web3", "web4"] {
+        assert_eq!(drifts(&fresh, name), Some(Vec::new()), "{name}: {:?}", fresh.notes);
+    }
+    assert_eq!(fresh.pool("api").unwrap().server("api1").unwrap().drift.as_deref().map(<[_]>::len), Some(0));
+    assert!(fresh.notes.is_empty(), "{:?}", fresh.notes);
+
+    for (name, change) in [
+        ("web1", Change::Drain),
+        ("web1", Change::Weight(Weight::Absolute(3))),
+        ("web2", Change::Address { address: "127.0.0.77".into(), port: Some(81) }),
+        ("web2", Change::MaxConn(0)),
+        ("web3", Change::Ready),
+    ] {
+        act(&engine, &server("web", name), change).await.unwrap();
+    }
+    act(&engine, &server("web", "web4"), Change::RemoveServer).await.unwrap();
+    let add = AddServer { address: "127.0.0.1".into(), port: one.addr.port(), ..AddServer::default() };
+    act(&engine, &server("web", "web5"), Change::AddServer(add)).await.unwrap();
+
+    let now = seen(&engine).await;
+    assert_eq!(drifts(&now, "web1").unwrap(), ["admin: drain -> ready", "weight: 3 -> 10"]);
+    let port = two.addr.port();
+    assert_eq!(
+        drifts(&now, "web2").unwrap(),
+        ["maxconn: none -> 50", "address: 127.0.0.77 -> 127.0.0.1", &format!("port: 81 -> {port}")]
+    );
+    assert_eq!(drifts(&now, "web3").unwrap(), ["admin: ready -> maint"]);
+    assert_eq!(drifts(&now, "web5").unwrap(), ["server: added at run time -> not there"]);
+    assert!(now.notes.iter().any(|n| n.contains("web/web4 was deleted at run time")), "{:?}", now.notes);
+    assert!(now.server("web", "web3").unwrap().is_serving(), "CMAINT alone does not keep it out");
+
+    // The reload does what was said, and another file is seen at once because another process answers.
+    haproxy.edit_config(|text| text.replace("weight 10", "weight 20"));
+    haproxy.reload();
+    let after = seen(&engine).await;
+    assert_eq!(drifts(&after, "web1"), Some(Vec::new()));
+    let web1 = after.server("web", "web1").unwrap();
+    assert_eq!((web1.weight, web1.admin.word()), (20, "ready"), "the drain was lost in the reload");
+    assert!(after.server("web", "web5").is_none() && after.server("web", "web4").is_some());
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_leaves_drift_unknown() {
+    let haproxy = Haproxy::builder().pool(Pool::new("web").idle_servers("web", 1)).start();
+    let engine = engine_at(&haproxy.socket(), |spec| spec.config_file = Some("/nonexistent/haproxy.cfg".into()));
+    for _ in 0..2 {
+        let obs = seen(&engine).await;
+        assert!(obs.server("web", "web1").unwrap().drift.is_none());
+        assert_eq!(obs.notes.iter().filter(|n| n.contains("/nonexistent/haproxy.cfg")).count(), 1, "{:?}", obs.notes);
+    }
 }

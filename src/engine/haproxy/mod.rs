@@ -6,6 +6,8 @@
 mod admin;
 pub mod capability;
 pub mod command;
+mod config_file;
+mod drift;
 mod observe;
 pub mod parse;
 mod queries;
@@ -29,7 +31,8 @@ use crate::model::{
 };
 use crate::transport::{Endpoint, Transport};
 
-use reading::Memory;
+use config_file::ConfigFile;
+use reading::{Memory, Reading};
 use socket::{Deadline, Socket};
 
 /// One HAProxy of one node.
@@ -39,6 +42,7 @@ pub struct Haproxy {
     identity: String,
     socket: Socket,
     master: Option<Socket>,
+    config: Option<ConfigFile>,
     memory: Memory,
     /// Release of the last reading, packed; 0 until there was one.
     release: AtomicU32,
@@ -72,14 +76,37 @@ impl Haproxy {
             });
         }
         let master = spec.master_socket.as_ref().map(|path| Socket::new(transport.clone(), Endpoint::Unix(path.clone()), limit));
+        let config = ConfigFile::new(spec.config_file.as_deref(), transport.as_ref());
         Ok(Haproxy {
             node,
             identity,
+            config,
             socket: Socket::new(transport, endpoint, limit),
             master,
             memory: Memory::default(),
             release: AtomicU32::new(0),
         })
+    }
+
+    /// A look at the file costs a round trip, so a reading of one pool makes do with what is known.
+    async fn compare_with_file(&self, reading: &mut Reading, want: Want<'_>, deadline: Deadline) {
+        let Some(file) = &self.config else { return };
+        if want == Want::All && file.is_due(reading.engine.pid) {
+            file.look(reading.engine.pid, deadline).await;
+        }
+        let Some(known) = file.known() else { return };
+        match known.config {
+            Ok(config) => drift::compare(&config, &mut reading.picture.pools, &mut reading.notes),
+            Err(why) => reading.notes.push(why),
+        }
+        if let (Some(changed), Some(started)) = (known.changed, reading.started_at)
+            && changed > started
+        {
+            let path = file.path().display();
+            reading
+                .notes
+                .push(format!("{path} was changed after this process started: the next reload brings more than is shown"));
+        }
     }
 
     fn has(&self, first: (u16, u16)) -> bool {
@@ -109,7 +136,8 @@ impl Engine for Haproxy {
     async fn observe(&self, want: Want<'_>, deadline: Duration) -> Result<NodeObs> {
         let begin = Instant::now();
         let deadline = Deadline::within(deadline);
-        let reading = reading::read(&self.socket, &self.memory, want, deadline).await?;
+        let mut reading = reading::read(&self.socket, &self.memory, want, deadline).await?;
+        self.compare_with_file(&mut reading, want, deadline).await;
         self.release.store(reading.engine.release.map_or(0, packed), Ordering::Relaxed);
         let seen = Instant::now();
         Ok(NodeObs {

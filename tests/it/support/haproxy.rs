@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -258,7 +258,12 @@ impl Haproxy {
         assert!(self.master, "reload needs master_worker()");
         let before = self.worker_pid();
         self.signal(Signal::SIGUSR2);
-        wait::until("a new worker after the reload", LONG, || self.worker_pid().filter(|pid| Some(*pid) != before));
+        let end = Instant::now() + LONG;
+        while self.worker_pid().is_none_or(|pid| Some(pid) == before) {
+            assert!(Instant::now() < end, "no new worker after the reload:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.wait_master();
     }
     /// The process and its workers vanish without a word, as after a crash; sockets stay behind.
     pub fn crash(&mut self) {
@@ -284,6 +289,16 @@ impl Haproxy {
             }
             self.worker_pid()
         });
+        self.wait_master();
+    }
+
+    /// The master executes itself once more after it has started a worker, and loses signals that come before.
+    fn wait_master(&self) {
+        if self.master {
+            wait::until("the master to answer", LONG, || {
+                ask(&self.master_socket(), "show proc").ok().filter(|reply| reply.contains("worker "))
+            });
+        }
     }
 }
 
@@ -295,8 +310,8 @@ impl Drop for Haproxy {
         // The master ends its workers, old ones too, on SIGTERM.
         self.signal(Signal::SIGCONT);
         self.signal(Signal::SIGTERM);
-        let end = std::time::Instant::now() + Duration::from_secs(3);
-        while std::time::Instant::now() < end {
+        let end = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < end {
             if matches!(self.child.try_wait(), Ok(Some(_))) {
                 return;
             }

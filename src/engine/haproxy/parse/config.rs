@@ -66,20 +66,99 @@ enum Section {
 
 /// Keywords that begin a section. A line that starts with any other word belongs to the section before it.
 const SECTIONS: &[&str] = &[
-    "global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "cache", "program",
-    "http-errors", "ring", "log-forward", "log-profile", "fcgi-app", "crt-store", "traces", "acme", "healthcheck",
+    "global",
+    "defaults",
+    "frontend",
+    "backend",
+    "listen",
+    "peers",
+    "resolvers",
+    "userlist",
+    "mailers",
+    "cache",
+    "program",
+    "http-errors",
+    "ring",
+    "log-forward",
+    "log-profile",
+    "fcgi-app",
+    "crt-store",
+    "traces",
+    "acme",
+    "healthcheck",
 ];
 
 /// Server keywords that take one word, so that this word is not taken for a keyword.
 const WITH_ARGUMENT: &[&str] = &[
-    "addr", "agent-addr", "agent-inter", "agent-port", "agent-send", "alpn", "ca-file", "check-alpn", "check-proto", "check-sni",
-    "check-via-socks4", "ciphers", "ciphersuites", "client-sigalgs", "cookie", "crl-file", "crt", "curves", "downinter",
-    "error-limit", "fall", "fastinter", "guid", "hash-key", "healthcheck", "id", "idle-ping", "init-addr", "init-state", "inter",
-    "interface", "log-bufsize", "log-proto", "max-reuse", "maxqueue", "minconn", "namespace", "npn", "observe", "on-error",
-    "on-marked-down", "on-marked-up", "pool-conn-name", "pool-low-conn", "pool-max-conn", "pool-purge-delay", "port", "proto",
-    "proxy-v2-options", "redir", "resolve-net", "resolve-opts", "resolve-prefer", "resolvers", "rise", "set-proxy-v2-tlv-fmt",
-    "shard", "sigalgs", "slowstart", "sni", "socks4", "source", "ssl-max-ver", "ssl-min-ver", "track", "usesrc", "verify",
-    "verifyhost", "ws",
+    "addr",
+    "agent-addr",
+    "agent-inter",
+    "agent-port",
+    "agent-send",
+    "alpn",
+    "ca-file",
+    "check-alpn",
+    "check-proto",
+    "check-sni",
+    "check-via-socks4",
+    "ciphers",
+    "ciphersuites",
+    "client-sigalgs",
+    "cookie",
+    "crl-file",
+    "crt",
+    "curves",
+    "downinter",
+    "error-limit",
+    "fall",
+    "fastinter",
+    "guid",
+    "hash-key",
+    "healthcheck",
+    "id",
+    "idle-ping",
+    "init-addr",
+    "init-state",
+    "inter",
+    "interface",
+    "log-bufsize",
+    "log-proto",
+    "max-reuse",
+    "maxqueue",
+    "minconn",
+    "namespace",
+    "npn",
+    "observe",
+    "on-error",
+    "on-marked-down",
+    "on-marked-up",
+    "pool-conn-name",
+    "pool-low-conn",
+    "pool-max-conn",
+    "pool-purge-delay",
+    "port",
+    "proto",
+    "proxy-v2-options",
+    "redir",
+    "resolve-net",
+    "resolve-opts",
+    "resolve-prefer",
+    "resolvers",
+    "rise",
+    "set-proxy-v2-tlv-fmt",
+    "shard",
+    "sigalgs",
+    "slowstart",
+    "sni",
+    "socks4",
+    "source",
+    "ssl-max-ver",
+    "ssl-min-ver",
+    "track",
+    "usesrc",
+    "verify",
+    "verifyhost",
+    "ws",
 ];
 
 /// Reads one file (or several, one after the other). Never fails: what is no server line is passed over, as HAProxy itself
@@ -348,9 +427,22 @@ backend four from base
 
     #[test]
     fn nonsense_is_passed_over() {
-        for text in ["", "server a", "backend\nserver a 1.2.3.4:5", "backend b\nserver", "backend b\nserver-template t 1-x h:1", "\\", "\"", "backend b\nserver a 1.2.3.4:99999 weight", ".endif\n.endif"] {
+        for text in [
+            "",
+            "server a",
+            "backend\nserver a 1.2.3.4:5",
+            "backend b\nserver",
+            "backend b\nserver-template t 1-x h:1",
+            "\\",
+            "\"",
+            "backend b\nserver a 1.2.3.4:99999 weight",
+            ".endif\n.endif",
+        ] {
             parse(text);
         }
-        assert!(parse("backend b\nserver-template t 1-99999999999 h:1\nserver a 1.2.3.4:1").backends["b"].servers.len() <= MAX_SERVERS);
+        assert!(
+            parse("backend b\nserver-template t 1-99999999999 h:1\nserver a 1.2.3.4:1").backends["b"].servers.len()
+                <= MAX_SERVERS
+        );
     }
 }

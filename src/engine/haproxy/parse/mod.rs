@@ -1,6 +1,7 @@
 //! Readers of what HAProxy answers: pure, bounded, and total. Bytes from a node can be anything, so nothing in here
 //! panics, trusts a length or drops a column that it does not know.
 
+pub mod config;
 pub mod info;
 pub mod process;
 pub mod servers_conn;
