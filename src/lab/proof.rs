@@ -68,6 +68,10 @@ pub(super) async fn run(front: &Front, lab: &Lab) -> Result<Exit, LabError> {
     step(front, lab, &["server", "ready", &name, "--reason", "proof of the lab", "--yes"]).await?;
     eyes.until_view(|view| all_serving(view, Some((&server, &totals)))).await?;
     (front.data)(&format!("lab: {name} is back and serves on every node"));
+    let left = eyes.app.ops.leases().await;
+    if !left.is_empty() {
+        return Err(LabError::Proof(format!("leases were left behind: {left:?}")));
+    }
 
     let counts = lab.counts();
     (front.data)(&format!("lab: {}", summary(&counts)));

@@ -188,3 +188,15 @@ fn a_node_speaks_to_openssh_and_offers_little() {
     super::support::sshd::keygen("ed25519", &stranger, "");
     assert_eq!(ssh(&lab, "lab", &stranger, &["true"]).status.code(), Some(255), "another key");
 }
+
+#[test]
+fn the_proof_drains_under_load_without_losing_a_request() {
+    let tmp = tempfile::tempdir().unwrap();
+    let output = lbdeck(tmp.path(), &["lab", "--nodes", "2", "--rate", "60"]).output().unwrap();
+    let (data, talk) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{data}\n{talk}");
+    assert!(data.contains("web/web2 is drained on 2 of 2 nodes"), "{data}");
+    assert!(data.contains("web/web2 is back and serves on every node"), "{data}");
+    assert!(data.contains(" 0 failed"), "{data}");
+    assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
+}

@@ -8,7 +8,7 @@ mod sftp;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,15 +142,16 @@ impl Handler for Connection {
     }
 }
 
-/// The path where it lies within the node's folder, with `..` and symbolic links resolved; the last part need not exist.
+/// The path where it lies within the node's folder, with `..` and symbolic links resolved; its last parts need not exist.
 fn confined(folder: &Path, path: &str) -> Option<PathBuf> {
     let folder = folder.canonicalize().ok()?;
     let path = folder.join(path);
-    let resolved = match path.canonicalize() {
-        Ok(resolved) => resolved,
-        Err(_) => path.parent()?.canonicalize().ok()?.join(path.file_name()?),
-    };
-    resolved.starts_with(&folder).then_some(resolved)
+    let (there, resolved) = path.ancestors().find_map(|a| Some((a, a.canonicalize().ok()?)))?;
+    let missing = path.strip_prefix(there).ok()?;
+    let plain = missing.components().all(|c| matches!(c, Component::Normal(_)));
+    // Joining an empty rest would make a file a folder.
+    let resolved = if missing.as_os_str().is_empty() { resolved } else { resolved.join(missing) };
+    (plain && resolved.starts_with(&folder)).then_some(resolved)
 }
 
 #[cfg(test)]
@@ -167,6 +168,7 @@ mod tests {
         let inside = node.join("new").display().to_string();
         assert_eq!(confined(&node, &inside), Some(node.join("new")));
         assert_eq!(confined(&node, "new"), Some(node.join("new")));
+        assert_eq!(confined(&node, "missing/new"), Some(node.join("missing/new")));
         for outside in ["/etc/passwd", "../secret", "link", "/", "..", "missing/../../secret"] {
             assert_eq!(confined(&node, outside), None, "{outside}");
         }

@@ -38,8 +38,7 @@ impl NodeFiles {
     }
 
     fn path(&self, path: &str) -> Result<PathBuf, StatusReply> {
-        confined(&self.folder, path)
-            .ok_or_else(|| StatusCode::PermissionDenied.with_message("lab: outside of the node's folder, or in a missing folder"))
+        confined(&self.folder, path).ok_or_else(|| StatusCode::PermissionDenied.with_message("lab: outside of the node's folder"))
     }
 
     fn keep(&mut self, id: u32, open: Open) -> Result<Handle, StatusReply> {
