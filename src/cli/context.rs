@@ -1,5 +1,6 @@
 //! What every verb starts from: the printer, the global flags, the fleet, a look at it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -61,8 +62,17 @@ impl Context {
 
     /// All parts, for a fleet. Nothing is connected yet.
     pub fn app(&self, fleet: Fleet) -> Result<App> {
-        let state = self.global.state.as_deref().map(Store::file_in);
-        Ok(App::compose(fleet, Options { prompting: Prompting::Terminal, state })?)
+        self.compose(fleet, Prompting::Terminal)
+    }
+
+    /// The same, with somebody else to answer what connections ask.
+    pub fn compose(&self, fleet: Fleet, prompting: Prompting) -> Result<App> {
+        Ok(App::compose(fleet, Options { prompting, state: Some(self.store_file()) })?)
+    }
+
+    /// The file of the store.
+    pub fn store_file(&self) -> PathBuf {
+        self.global.state.as_deref().map_or_else(Store::default_path, Store::file_in)
     }
 
     /// The fleet, with the selected nodes only.
@@ -180,7 +190,10 @@ impl<'a> Origin<'a> {
 
 /// An age; whatever is not fresh is marked as such.
 pub fn age_cell(age_ms: u64, health: Health) -> Cell {
-    let age = show_duration(std::time::Duration::from_millis(age_ms));
+    let age = match age_ms {
+        0 => "<1ms".to_owned(),
+        ms => show_duration(std::time::Duration::from_millis(ms)),
+    };
     match health {
         Health::Fresh => Cell::new(age, Tone::Dim),
         Health::Connecting => Cell::new("never read", Tone::Warn),

@@ -27,6 +27,7 @@ mod server;
 mod session;
 mod status;
 mod table;
+mod tui;
 mod undo;
 mod watch;
 
@@ -71,6 +72,8 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    /// Open the console (the same as no verb at all in a terminal)
+    Tui(tui::TuiArgs),
     /// Show what is wrong, gravest first, and the fleet in a few lines
     Status(status::StatusArgs),
     /// Look at nodes, run commands on them
@@ -133,13 +136,21 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
 impl Cli {
     fn run(self, printer: &Printer) -> Result<Exit> {
         let global = self.global;
-        let Some(verb) = self.verb else {
-            printer.aside(&Cli::command().render_help().to_string());
-            return Ok(Exit::InvalidInput);
-        };
-        logging::to_stderr(global.verbose, global.quiet)?;
         let context = Context { printer: printer.clone(), global };
+        let verb = match self.verb {
+            Some(verb) => verb,
+            None if tui::has_terminal() => Verb::Tui(tui::TuiArgs::default()),
+            None => {
+                printer.aside(&Cli::command().render_help().to_string());
+                return Ok(Exit::InvalidInput);
+            }
+        };
+        // The console logs to a file: its screen is no place for a log.
+        if !matches!(verb, Verb::Tui(_)) {
+            logging::to_stderr(context.global.verbose, context.global.quiet)?;
+        }
         match verb {
+            Verb::Tui(args) => args.run(&context),
             Verb::Status(args) => wait(args.run(&context)),
             Verb::Node(args) => wait(args.run(&context)),
             Verb::Pool(args) => wait(args.run(&context)),

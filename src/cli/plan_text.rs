@@ -25,9 +25,6 @@ pub fn blocks(plan: &Plan) -> Vec<Block> {
     }
     let mut guards: Vec<Vec<Cell>> =
         plan.verdicts.iter().map(|v| vec![judgement(v.judgement), Cell::plain(format!("{}: {}", v.guard, v.text))]).collect();
-    guards.extend(plan.unreachable.iter().map(|(node, why)| {
-        vec![Cell::new(format!("{:7}", "UNREAD"), Tone::Bad), Cell::plain(format!("{node} will not be touched: {why}"))]
-    }));
     let ask = match plan.confirm {
         ConfirmLevel::None => None,
         ConfirmLevel::Ask => Some("asks for a yes (--yes)".to_owned()),

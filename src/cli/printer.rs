@@ -58,6 +58,8 @@ struct FieldRow<'a> {
 pub struct Printer {
     pub output: Output,
     quiet: bool,
+    /// No colour, whatever the terminal can do.
+    plain: bool,
     /// Colour on stdout and on stderr.
     paint: (bool, bool),
     width: Option<usize>,
@@ -72,12 +74,17 @@ impl Printer {
             .and_then(|c| c.to_str()?.parse().ok())
             .or_else(|| crossterm::terminal::size().ok().filter(|_| out).map(|(columns, _)| usize::from(columns)))
             .filter(|w| *w > 0);
-        Self { output, quiet, paint: (out && !plain, err && !plain), width }
+        Self { output, quiet, plain, paint: (out && !plain, err && !plain), width }
     }
 
     /// JSON or YAML: a program reads it.
     pub fn is_structured(&self) -> bool {
         matches!(self.output, Output::Json | Output::Yaml)
+    }
+
+    /// Somebody asked for no colour.
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// The format in which tables are for people to read.
