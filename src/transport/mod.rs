@@ -131,6 +131,13 @@ pub trait Transport: Send + Sync + fmt::Debug {
     /// For people: `ssh ops@lb1:22`, `local`.
     fn describe(&self) -> String;
 
+    /// Gets ready to be asked: connects and logs on where that is needed. Unlike all other calls it waits for a person who
+    /// is asked for a passphrase or about a host key, however long that takes; `deadline` bounds the rest. Never needed, but
+    /// whoever has a person in front calls it first, because the other calls give up in the middle of the question.
+    async fn prepare(&self, _deadline: Duration) -> Result<()> {
+        Ok(())
+    }
+
     /// Opens a stream to a socket on the node. The way taken is named by [`Transport::way`].
     async fn open(&self, endpoint: &Endpoint, deadline: Duration) -> Result<BoxStream>;
 

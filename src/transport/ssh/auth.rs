@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 
 use super::config::HostConfig;
 use super::connection::Client;
-use super::env::{Patience, SshEnv};
+use super::env::SshEnv;
 use super::keys::{KeyFile, sign};
 use crate::config::SecretRef;
 use crate::model::sanitize;
@@ -37,7 +37,6 @@ pub(super) struct LogOn<'a> {
     pub(super) env: &'a SshEnv,
     pub(super) config: &'a HostConfig,
     pub(super) secrets: &'a Secrets,
-    pub(super) patience: &'a Patience,
 }
 
 /// One key to offer, and who signs with it.
@@ -73,8 +72,8 @@ impl Offer {
 /// How far we got.
 enum Step {
     Done,
-    /// The methods that the server still takes.
-    Refused(MethodSet),
+    /// The methods that the server still takes, where it said so.
+    Refused(Option<MethodSet>),
     /// No use in going on: the server has hung up.
     Gone,
     /// No use in going on: nobody answers.
@@ -85,7 +84,7 @@ impl From<AuthResult> for Step {
     fn from(result: AuthResult) -> Self {
         match result {
             AuthResult::Success => Step::Done,
-            AuthResult::Failure { remaining_methods, .. } => Step::Refused(remaining_methods),
+            AuthResult::Failure { remaining_methods, .. } => Step::Refused(Some(remaining_methods)),
         }
     }
 }
@@ -103,14 +102,14 @@ impl LogOn<'_> {
             }
             match self.offer(handle, &offer, agent.as_mut(), &mut tried).await {
                 Step::Done => return Ok(()),
-                Step::Refused(methods) => takes = Some(methods),
+                Step::Refused(methods) => takes = methods.or(takes),
                 Step::Gone | Step::Stop => return Err(self.refused(takes.as_ref(), &tried, true)),
             }
         }
         if takes.is_none() {
             match handle.authenticate_none(&self.config.user).await.map(Step::from) {
                 Ok(Step::Done) => return Ok(()),
-                Ok(Step::Refused(methods)) => takes = Some(methods),
+                Ok(Step::Refused(methods)) => takes = methods,
                 Ok(Step::Gone | Step::Stop) | Err(_) => return Err(self.refused(None, &tried, true)),
             }
         }
@@ -176,18 +175,28 @@ impl LogOn<'_> {
         };
         let user = &self.config.user;
         let mut signer = match (offer, agent) {
-            (Offer::Agent(_), Some(agent)) => KeySigner::Agent(agent, self.patience),
-            (Offer::Agent(_), None) => return Step::Refused(MethodSet::client_supported()),
+            (Offer::Agent(_), Some(agent)) => KeySigner::Agent(agent, self.env),
+            (Offer::Agent(_), None) => return Step::Refused(None),
             (Offer::File(file), _) => KeySigner::File(self, file),
         };
         if let Some(certificate) = offer.certificate() {
             match handle.authenticate_certificate_with(user, certificate, hash, &mut signer).await {
                 Ok(AuthResult::Success) => return Step::Done,
-                Ok(AuthResult::Failure { .. }) => tried.push(format!("{}'s certificate: not accepted", offer.words())),
-                Err(e) => tried.push(format!("{}'s certificate: {e}", offer.words())),
-            }
-            if matches!(offer, Offer::Agent(_)) {
-                return Step::Refused(MethodSet::client_supported());
+                Ok(AuthResult::Failure { remaining_methods, .. }) => {
+                    tried.push(format!("{}'s certificate: not accepted", offer.words()));
+                    if handle.is_closed() {
+                        return Step::Gone;
+                    }
+                    if matches!(offer, Offer::Agent(_)) {
+                        return Step::Refused(Some(remaining_methods));
+                    }
+                }
+                Err(e) => {
+                    tried.push(format!("{}'s certificate: {e}", offer.words()));
+                    if matches!(offer, Offer::Agent(_)) {
+                        return Step::Refused(None);
+                    }
+                }
             }
         }
         match handle.authenticate_publickey_with(user, public, hash, &mut signer).await {
@@ -195,12 +204,12 @@ impl LogOn<'_> {
             Ok(AuthResult::Failure { remaining_methods, partial_success }) => {
                 let how = if partial_success { "accepted, but not enough" } else { "not accepted" };
                 tried.push(format!("{}: {how}", offer.words()));
-                if handle.is_closed() { Step::Gone } else { Step::Refused(remaining_methods) }
+                if handle.is_closed() { Step::Gone } else { Step::Refused(Some(remaining_methods)) }
             }
             Err(SignError::Gone) => Step::Gone,
             Err(e) => {
                 tried.push(format!("{}: {e}", offer.words()));
-                Step::Refused(MethodSet::client_supported())
+                Step::Refused(None)
             }
         }
     }
@@ -213,22 +222,24 @@ impl LogOn<'_> {
         mut tried: Vec<String>,
     ) -> Result<(), TransportError> {
         let secret = match &self.secrets.password {
-            Some(reference) => Some(self.env.secret(reference, self.patience).await?),
+            Some(reference) => Some(self.env.secret(reference).await?),
             None => None,
         };
-        if takes.contains(&MethodKind::KeyboardInteractive) {
+        let asks = takes.contains(&MethodKind::KeyboardInteractive);
+        if asks {
             match self.keyboard_interactive(handle, secret.as_ref().map(|s| s.expose()), &mut tried).await {
                 Step::Done => return Ok(()),
-                Step::Refused(methods) => takes = methods,
+                Step::Refused(methods) => takes = methods.unwrap_or(takes),
                 Step::Gone => return Err(self.refused(Some(&takes), &tried, true)),
                 Step::Stop => return Err(self.refused(Some(&takes), &tried, false)),
             }
         }
-        if takes.contains(&MethodKind::Password) {
+        // A secret that was wrong as an answer is wrong as a password: a second try would only help to lock the account.
+        if takes.contains(&MethodKind::Password) && !(asks && secret.is_some()) {
             let question = format!("Password of {}", self.config.target());
             let password = match secret {
                 Some(secret) => Some(secret),
-                None => self.env.ask_secret(&question, self.patience).await,
+                None => self.env.ask_secret(&question).await,
             };
             match password {
                 None => tried.push("password: none was given".into()),
@@ -250,7 +261,7 @@ impl LogOn<'_> {
                 Ok(KeyboardInteractiveAuthResponse::Success) => return Step::Done,
                 Ok(KeyboardInteractiveAuthResponse::Failure { remaining_methods, .. }) => {
                     tried.push("keyboard-interactive: not accepted".into());
-                    return if handle.is_closed() { Step::Gone } else { Step::Refused(remaining_methods) };
+                    return if handle.is_closed() { Step::Gone } else { Step::Refused(Some(remaining_methods)) };
                 }
                 Ok(KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. }) => prompts,
                 Err(_) => return Step::Gone,
@@ -261,8 +272,8 @@ impl LogOn<'_> {
                 let question = format!("{}: {}", self.config.target(), sanitize(prompt.prompt.trim()));
                 let answer = match (prompt.echo, password.take()) {
                     (false, Some(password)) => Some(password.to_owned()),
-                    (false, None) => self.env.ask_secret(&question, self.patience).await.map(|s| s.expose().to_owned()),
-                    (true, _) => self.env.ask_text(&question, self.patience).await,
+                    (false, None) => self.env.ask_secret(&question).await.map(|s| s.expose().to_owned()),
+                    (true, _) => self.env.ask_text(&question).await,
                 };
                 unanswered |= answer.is_none();
                 answers.push(answer.unwrap_or_default());
@@ -288,24 +299,29 @@ impl LogOn<'_> {
             _ => "the server did not say what it takes".into(),
         };
         let tried = if tried.is_empty() { "there was nothing to try".into() } else { format!("tried: {}", tried.join("; ")) };
-        let gone = if gone { "; then the connection ended" } else { "" };
         let key = config.identities.first().map_or_else(|| PathBuf::from("~/.ssh/id_ed25519"), Clone::clone);
-        TransportError::Auth {
-            at: format!("ssh {}", config.target()),
-            what: format!("log-on as {} failed ({takes}); {tried}{gone}", config.user),
-            hint: format!(
+        let hint = if gone {
+            "the server hung up, perhaps after too many keys: set IdentitiesOnly yes and name the right IdentityFile".to_owned()
+        } else {
+            format!(
                 "start an agent and ssh-add the key, or put your public key on the node: ssh-copy-id -i {} -p {} {}@{}",
                 key.display(),
                 config.port,
                 config.user,
                 config.host_name
-            ),
+            )
+        };
+        let gone = if gone { "; then the connection ended" } else { "" };
+        TransportError::Auth {
+            at: format!("ssh {}", config.target()),
+            what: format!("log-on as {} failed ({takes}); {tried}{gone}", config.user),
+            hint,
         }
     }
 }
 
 enum KeySigner<'a> {
-    Agent(&'a mut AgentClient<UnixStream>, &'a Patience),
+    Agent(&'a mut AgentClient<UnixStream>, &'a SshEnv),
     File(&'a LogOn<'a>, &'a KeyFile),
 }
 
@@ -330,16 +346,16 @@ impl Signer for KeySigner<'_> {
 
     async fn auth_sign(&mut self, key: &AgentIdentity, hash: Option<HashAlg>, data: Vec<u8>) -> Result<Vec<u8>, SignError> {
         match self {
-            KeySigner::Agent(agent, patience) => {
+            KeySigner::Agent(agent, env) => {
                 // The agent may have a person confirm.
-                let _asked = patience.asking();
+                let _asked = env.patience.asking();
                 match tokio::time::timeout(CONFIRM, agent.auth_sign(key, hash, data)).await {
                     Ok(signed) => Ok(signed?),
                     Err(_) => Err(SignError::Key("the agent did not sign in time".into())),
                 }
             }
             KeySigner::File(log_on, file) => {
-                let unlocked = file.unlock(log_on.env, log_on.secrets.passphrase.as_ref(), log_on.patience);
+                let unlocked = file.unlock(log_on.env, log_on.secrets.passphrase.as_ref());
                 let private = unlocked.await.map_err(SignError::Key)?;
                 sign(&private, hash, data).map_err(|e| SignError::Key(e.to_string()))
             }

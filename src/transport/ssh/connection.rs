@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::auth::{LogOn, Secrets};
 use super::channel::ChannelIo;
 use super::config::HostConfig;
-use super::env::{Patience, SshEnv};
+use super::env::SshEnv;
 use super::host_key::{HostKeyCheck, NewKey, Outcome};
 use super::session::Session;
 use super::sftp::Sftp;
@@ -147,12 +147,17 @@ impl Recipe {
     pub(super) async fn connect(&self) -> Result<Connection> {
         let (config, limit) = (&self.config, self.config.connect_timeout);
         let host_key = Arc::new(HostKeyCheck::new(Arc::clone(&self.env), Arc::clone(config)));
+        let via = match &self.via {
+            // Its own limits hold; a person may be asked for its key too.
+            Some(via) => Some(via.patiently(limit).await.map_err(|e| self.jump_down(e))?),
+            None => None,
+        };
         let mut asked = false;
         let (mut handle, said) = loop {
             let ssh = Arc::new(ssh_config(config, &host_key)?);
             let said = Arc::new(Said::default());
             let client = Client { host_key: Arc::clone(&host_key), said: Arc::clone(&said) };
-            let result = match tokio::time::timeout(limit, self.handshake(ssh, client)).await {
+            let result = match tokio::time::timeout(limit, self.handshake(ssh, client, via.as_deref())).await {
                 Ok(result) => result,
                 Err(_) => return Err(TransportError::Timeout { at: self.at(), doing: "connecting".into(), after: limit }),
             };
@@ -172,9 +177,8 @@ impl Recipe {
                 Err(HandshakeError::Ssh(error)) => return Err(self.handshake_failed(error)),
             }
         };
-        let patience = Patience::default();
-        let log_on = LogOn { env: &self.env, config, secrets: &self.secrets, patience: &patience };
-        match patience.within(limit, log_on.run(&mut handle)).await {
+        let log_on = LogOn { env: &self.env, config, secrets: &self.secrets };
+        match self.env.patience.within(limit, log_on.run(&mut handle)).await {
             Some(result) => result?,
             None => return Err(TransportError::Timeout { at: self.at(), doing: "logging on".into(), after: limit }),
         }
@@ -189,15 +193,19 @@ impl Recipe {
         })
     }
 
-    async fn handshake(&self, ssh: Arc<client::Config>, client: Client) -> Result<Handle<Client>, HandshakeError> {
+    async fn handshake(
+        &self,
+        ssh: Arc<client::Config>,
+        client: Client,
+        jump: Option<&Connection>,
+    ) -> Result<Handle<Client>, HandshakeError> {
         let (host, port) = (self.config.host_name.as_str(), self.config.port);
-        let Some(via) = &self.via else {
+        let Some(jump) = jump else {
             let stream =
                 TcpStream::connect((host, port)).await.map_err(|e| HandshakeError::Refused(self.unreachable(e.to_string())))?;
             let _ = stream.set_nodelay(true);
             return client::connect_stream(ssh, stream, client).await;
         };
-        let jump = via.connection(self.config.connect_timeout).await.map_err(|e| HandshakeError::Refused(self.jump_down(e)))?;
         let stream = jump.tcp(host, port).await.map_err(|e| {
             HandshakeError::Refused(match e {
                 OpenError::Lost(e) => self.jump_down(e),
@@ -307,7 +315,10 @@ impl Connection {
             russh::Error::ChannelOpenFailure(reason) => {
                 OpenError::Refused(reason, self.said.open_failure.lock().unwrap_or_else(PoisonError::into_inner).clone())
             }
-            _ => OpenError::Lost(self.lost()),
+            _ => {
+                self.given_up.store(true, Ordering::Release);
+                OpenError::Lost(self.lost())
+            }
         })
     }
 }

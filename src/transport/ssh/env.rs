@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 
@@ -28,6 +29,7 @@ pub struct SshEnv {
     jumps: Mutex<HashMap<String, Weak<Session>>>,
     /// One question at a time, however many nodes connect side by side.
     asking: tokio::sync::Mutex<()>,
+    pub(super) patience: Patience,
 }
 
 impl fmt::Debug for SshEnv {
@@ -58,6 +60,7 @@ impl SshEnv {
             configs: Mutex::default(),
             jumps: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
+            patience: Patience::default(),
         }
     }
 
@@ -85,61 +88,87 @@ impl SshEnv {
     }
 
     pub(super) async fn ask_host_key(&self, host: &str, key_type: &str, fingerprint: &str) -> bool {
+        let _asked = self.patience.asking();
         let _turn = self.asking.lock().await;
         self.prompt.new_host_key(host, key_type, fingerprint).await
     }
 
-    pub(super) async fn ask_secret(&self, question: &str, patience: &Patience) -> Option<Secret> {
-        let _asked = patience.asking();
+    pub(super) async fn ask_secret(&self, question: &str) -> Option<Secret> {
+        let _asked = self.patience.asking();
         let _turn = self.asking.lock().await;
         self.prompt.secret(question).await.map(Secret::new)
     }
 
-    pub(super) async fn ask_text(&self, question: &str, patience: &Patience) -> Option<String> {
-        let _asked = patience.asking();
+    pub(super) async fn ask_text(&self, question: &str) -> Option<String> {
+        let _asked = self.patience.asking();
         let _turn = self.asking.lock().await;
         self.prompt.text(question).await
     }
 
-    pub(super) async fn secret(&self, of: &SecretRef, patience: &Patience) -> Result<Secret> {
-        let _asked = patience.asking();
+    pub(super) async fn secret(&self, of: &SecretRef) -> Result<Secret> {
+        let _asked = self.patience.asking();
         secret::resolve(of).await
     }
 }
 
-/// Lets a time limit stand still while a person is asked.
+/// Lets time limits stand still while a person is asked: all of them, because questions wait for each other.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
-    asking: AtomicUsize,
-    asked: AtomicBool,
+    /// Questions that are open now.
+    open: AtomicUsize,
+    /// Grows with each question and each answer.
+    turns: AtomicU64,
 }
 
 pub(super) struct Asking<'a>(&'a Patience);
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.0.asking.fetch_sub(1, Ordering::AcqRel);
+        self.0.turns.fetch_add(1, Ordering::AcqRel);
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl Patience {
     pub(super) fn asking(&self) -> Asking<'_> {
-        self.asked.store(true, Ordering::Release);
-        self.asking.fetch_add(1, Ordering::AcqRel);
+        self.open.fetch_add(1, Ordering::AcqRel);
+        self.turns.fetch_add(1, Ordering::AcqRel);
         Asking(self)
     }
 
     /// What `work` gives, unless it takes longer than `limit` with nobody being asked.
-    pub(super) async fn within<T>(&self, limit: std::time::Duration, work: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
+        let mut seen = self.turns.load(Ordering::Acquire);
         loop {
             if let Ok(done) = tokio::time::timeout(limit, &mut work).await {
                 return Some(done);
             }
-            let asked = self.asked.swap(false, Ordering::AcqRel);
-            if self.asking.load(Ordering::Acquire) == 0 && !asked {
+            let turns = self.turns.load(Ordering::Acquire);
+            if turns == seen && self.open.load(Ordering::Acquire) == 0 {
                 return None;
             }
+            seen = turns;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn limits_stand_still_while_a_person_is_asked() {
+        let patience = Patience::default();
+        let limit = Duration::from_millis(100);
+        assert_eq!(patience.within(limit, std::future::pending::<()>()).await, None);
+        let asked = async {
+            {
+                let _asking = patience.asking();
+                tokio::time::sleep(4 * limit).await;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(patience.within(limit, asked).await, Some(()));
     }
 }

@@ -19,18 +19,12 @@ const MAX_DEPTH: usize = 8;
 ///
 /// # Errors
 /// Jump hosts that lead back to themselves; configuration that cannot be used.
-pub(super) fn chain(config: &HostConfig, config_file: Option<&Path>, env: &Arc<SshEnv>) -> Result<Option<Arc<Session>>> {
-    via(&config.alias, &config.jumps, config_file, env, 0).map(|found| found.map(|(session, _)| session))
+pub(super) fn chain(config: &HostConfig, spec: &SshSpec, env: &Arc<SshEnv>) -> Result<Option<Arc<Session>>> {
+    via(&config.alias, &config.jumps, spec, env, 0).map(|found| found.map(|(session, _)| session))
 }
 
 /// The last jump's session, and its name among all sessions.
-fn via(
-    alias: &str,
-    jumps: &[Hop],
-    config_file: Option<&Path>,
-    env: &Arc<SshEnv>,
-    depth: usize,
-) -> Result<Option<(Arc<Session>, String)>> {
+fn via(alias: &str, jumps: &[Hop], node: &SshSpec, env: &Arc<SshEnv>, depth: usize) -> Result<Option<(Arc<Session>, String)>> {
     let Some((last, before)) = jumps.split_last() else { return Ok(None) };
     if depth >= MAX_DEPTH {
         return Err(invalid(format!("host {alias}"), format!("ProxyJump goes round in a circle (at {})", last.host)));
@@ -39,22 +33,23 @@ fn via(
         host: last.host.clone(),
         user: last.user.clone(),
         port: last.port,
-        config_file: config_file.map(Path::to_owned),
+        config_file: node.config_file.clone(),
         ..SshSpec::default()
     };
-    let files = env.files(config_file)?;
+    let files = env.files(node.config_file.as_deref())?;
     let config = HostConfig::new(&spec, &files, &env.local)?;
     // `a,b` says how b is reached; a single jump is reached as its own configuration says.
     let inner = if before.is_empty() { config.jumps.clone() } else { before.to_vec() };
-    let through = via(&last.host, &inner, config_file, env, depth + 1)?;
+    let through = via(&last.host, &inner, node, env, depth + 1)?;
     let key = match &through {
         Some((_, before)) => format!("{before} > {}", config.target()),
-        None => format!("{}: {}", config_file.unwrap_or(Path::new("~/.ssh/config")).display(), config.target()),
+        None => format!("{}: {}", node.config_file.as_deref().unwrap_or(Path::new("~/.ssh/config")).display(), config.target()),
     };
     let recipe = Recipe {
         env: Arc::clone(env),
         config: Arc::new(config),
-        secrets: Secrets::default(),
+        // The same key as for the node, more likely than not; the node's password is nobody else's.
+        secrets: Secrets { passphrase: node.passphrase.clone(), password: None },
         via: through.map(|(session, _)| session),
     };
     Ok(Some((env.jump(&key, || Session::new(recipe)), key)))

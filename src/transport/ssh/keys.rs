@@ -9,7 +9,7 @@ use nix::unistd::Uid;
 use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey, decode_secret_key, signature, ssh_key};
 use zeroize::Zeroizing;
 
-use super::env::{Patience, SshEnv};
+use super::env::SshEnv;
 use crate::config::SecretRef;
 
 /// Wrong passphrases before giving up, as OpenSSH counts.
@@ -101,12 +101,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// Why there is none, in words.
-    pub(super) async fn unlock(
-        &self,
-        env: &SshEnv,
-        passphrase: Option<&SecretRef>,
-        patience: &Patience,
-    ) -> Result<Arc<PrivateKey>, String> {
+    pub(super) async fn unlock(&self, env: &SshEnv, passphrase: Option<&SecretRef>) -> Result<Arc<PrivateKey>, String> {
         let locked = match &self.private {
             Private::Elsewhere => return Err("only its public half is here".into()),
             Private::Plain(key) => return Ok(Arc::clone(key)),
@@ -116,24 +111,26 @@ impl KeyFile {
         if let Some(key) = &locked.open {
             return Ok(Arc::clone(key));
         }
+        let mut named = "";
         if let Some(secret) = passphrase {
-            let secret = env.secret(secret, patience).await.map_err(|e| format!("passphrase: {e}"))?;
-            let key = decrypt(&locked.text, secret.expose()).await.ok_or("the passphrase that the fleet file names is wrong")?;
-            return Ok(Arc::clone(locked.open.insert(key)));
-        }
-        if locked.given_up {
-            return Err("encrypted, and its passphrase was not given".into());
+            let secret = env.secret(secret).await.map_err(|e| format!("passphrase: {e}"))?;
+            if let Some(key) = decrypt(&locked.text, secret.expose()).await {
+                return Ok(Arc::clone(locked.open.insert(key)));
+            }
+            named = ", the passphrase that the fleet file names is wrong";
         }
         for _ in 0..TRIES {
             let question = format!("Passphrase of {}", self.path.display());
-            let Some(answer) = env.ask_secret(&question, patience).await else { break };
+            let answer = if locked.given_up { None } else { env.ask_secret(&question).await };
+            let Some(answer) = answer else { break };
             if let Some(key) = decrypt(&locked.text, answer.expose()).await {
                 return Ok(Arc::clone(locked.open.insert(key)));
             }
         }
         locked.given_up = true;
-        Err("encrypted, and its passphrase was not given (ssh-add it to an agent, or name the passphrase in the fleet file)"
-            .into())
+        Err(format!(
+            "encrypted{named}, and its passphrase was not given (ssh-add it to an agent, or name the passphrase in the fleet file)"
+        ))
     }
 }
 

@@ -59,7 +59,7 @@ impl SshTransport {
         let files = env.files(spec.config_file.as_deref())?;
         let config = Arc::new(HostConfig::new(spec, &files, &env.local)?);
         let secrets = Secrets { password: spec.password.clone(), passphrase: spec.passphrase.clone() };
-        let via = jump::chain(&config, spec.config_file.as_deref(), &env)?;
+        let via = jump::chain(&config, spec, &env)?;
         let recipe = Recipe { env, config: Arc::clone(&config), secrets, via };
         Ok(Self { at: recipe.at(), session: Arc::new(Session::new(recipe)), config, way: Remembered::default() })
     }
@@ -77,7 +77,7 @@ impl SshTransport {
     /// anything is replaced once.
     async fn on_connection<T, W, F>(&self, doing: &str, deadline: Duration, work: W) -> Result<T>
     where
-        W: Fn(Arc<Connection>, Duration) -> F,
+        W: Fn(Arc<Connection>) -> F,
         F: Future<Output = Result<T, Failure>>,
     {
         let until = Instant::now() + deadline;
@@ -86,7 +86,7 @@ impl SshTransport {
             let left = until.saturating_duration_since(Instant::now());
             let connection = self.session.connection(left).await?;
             let left = until.saturating_duration_since(Instant::now());
-            match tokio::time::timeout(left, work(Arc::clone(&connection), left)).await {
+            match tokio::time::timeout(left, work(Arc::clone(&connection))).await {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(Failure::Lost(_))) if !replaced => replaced = true,
                 Ok(Err(Failure::Lost(e) | Failure::Final(e))) => return Err(e),
@@ -107,8 +107,8 @@ impl SshTransport {
             return Err(TransportError::Unsupported { at: self.at.clone(), what: format!("{}: not UTF-8", path.display()) });
         };
         let work = &work;
-        self.on_connection(&format!("{doing} {path}"), FILES, |connection, left| async move {
-            let sftp = sftp_of(&connection, left).await.map_err(Failure::Final)?;
+        self.on_connection(&format!("{doing} {path}"), FILES, |connection| async move {
+            let sftp = sftp_of(&connection).await.map_err(Failure::Final)?;
             work(sftp, path.to_owned()).await.map_err(Failure::Final)
         })
         .await
@@ -116,12 +116,12 @@ impl SshTransport {
 }
 
 /// The connection's sftp session: opened once, and again if it has ended.
-async fn sftp_of(connection: &Arc<Connection>, left: Duration) -> Result<Arc<Sftp>> {
+async fn sftp_of(connection: &Arc<Connection>) -> Result<Arc<Sftp>> {
     let mut slot = connection.sftp.lock().await;
     if let Some(sftp) = slot.as_ref().filter(|s| !s.is_broken()) {
         return Ok(Arc::clone(sftp));
     }
-    let sftp = Arc::new(Sftp::open(connection, left).await?);
+    let sftp = Arc::new(Sftp::open(connection).await?);
     Ok(Arc::clone(slot.insert(sftp)))
 }
 
@@ -131,13 +131,17 @@ impl Transport for SshTransport {
         self.at.clone()
     }
 
+    async fn prepare(&self, deadline: Duration) -> Result<()> {
+        self.session.patiently(deadline).await.map(drop)
+    }
+
     async fn open(&self, endpoint: &Endpoint, deadline: Duration) -> Result<BoxStream> {
-        self.on_connection(&format!("opening {endpoint}"), deadline, |connection, left| async move {
+        self.on_connection(&format!("opening {endpoint}"), deadline, |connection| async move {
             match endpoint {
                 Endpoint::Tcp(address) => open_tcp(&connection, address).await,
                 Endpoint::Unix(path) => {
                     // Only asked when something is wrong, or when commands carry the stream.
-                    socket::open(&connection, || sftp_of(&connection, left), path, &self.way).await
+                    socket::open(&connection, || sftp_of(&connection), path, &self.way).await
                 }
             }
         })
@@ -158,7 +162,7 @@ impl Transport for SshTransport {
         let command = quote::quote(argv);
         let name = argv.first().copied().unwrap_or_default();
         let command = &command;
-        self.on_connection(&format!("running {name}"), limits.deadline, |connection, _| async move {
+        self.on_connection(&format!("running {name}"), limits.deadline, |connection| async move {
             let channel = connection.session().await.map_err(|e| match e {
                 OpenError::Lost(e) => Failure::Lost(e),
                 refused => Failure::Final(refused.into_transport(&connection.at, "opening a channel")),

@@ -62,6 +62,16 @@ impl Session {
         }
     }
 
+    /// The same, but time in which a person is asked does not count.
+    pub(super) async fn patiently(self: &Arc<Self>, deadline: Duration) -> Result<Arc<Connection>> {
+        let attempt = match self.attempt() {
+            Ok(attempt) => attempt,
+            Err(ready) => return ready,
+        };
+        let timeout = || TransportError::Timeout { at: self.recipe.at(), doing: "connecting".into(), after: deadline };
+        self.recipe.env.patience.within(deadline, attempt).await.unwrap_or_else(|| Err(timeout()))
+    }
+
     /// What to wait on, or what is known without waiting.
     fn attempt(self: &Arc<Self>) -> Result<Attempt, Result<Arc<Connection>>> {
         let mut inner = self.lock();

@@ -2,7 +2,6 @@
 //! protocol allows, because locks cost whatever a file costs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{join, join_all};
@@ -21,6 +20,8 @@ const CHUNK: u32 = 32_000;
 const WINDOW: usize = 16;
 /// Entries of a folder.
 const MAX_ENTRIES: usize = 100_000;
+/// Seconds: whoever calls has a deadline of their own.
+const NEVER: u64 = 86_400;
 const POSIX_RENAME: &str = "posix-rename@openssh.com";
 const FSYNC: &str = "fsync@openssh.com";
 
@@ -43,7 +44,7 @@ pub(super) enum SocketFile {
 }
 
 impl Sftp {
-    pub(super) async fn open(connection: &Connection, timeout: Duration) -> Result<Self> {
+    pub(super) async fn open(connection: &Connection) -> Result<Self> {
         let at = connection.at.clone();
         let unsupported = |what: String| TransportError::Unsupported { at: at.clone(), what };
         let mut channel = connection.session().await.map_err(|e| e.into_transport(&at, "sftp"))?;
@@ -60,7 +61,7 @@ impl Sftp {
                 None => return Err(connection.lost()),
             }
         }
-        let config = Config { request_timeout_secs: timeout.as_secs().max(1), ..Config::default() };
+        let config = Config { request_timeout_secs: NEVER, ..Config::default() };
         let raw = RawSftpSession::new_with_config(ChannelIo::new(channel, &at), config);
         let version = raw.init().await.map_err(|e| unsupported(format!("sftp does not start: {e}")))?;
         let has = |name: &str| version.extensions.contains_key(name);
@@ -84,7 +85,6 @@ impl Sftp {
                 },
                 _ => TransportError::Other { at, what: format!("{doing} {path}: {}", sanitize(&s.error_message)) },
             },
-            SftpError::Timeout => TransportError::Timeout { at, doing: format!("{doing} {path}"), after: Duration::ZERO },
             other => {
                 self.broken.store(true, Ordering::Release);
                 TransportError::Unreachable { at, what: format!("{doing} {path}: sftp ended: {other}") }

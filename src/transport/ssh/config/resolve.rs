@@ -183,6 +183,11 @@ impl Reader<'_> {
             "serveralivecountmax" => set(&mut o.alive_count_max, first.parse().map_err(|_| bad("is not a number"))?),
             "connecttimeout" if first.eq_ignore_ascii_case("none") => {}
             "connecttimeout" => set(&mut o.connect_timeout, seconds(first).ok_or_else(|| bad("is not a time"))?),
+            "canonicalizehostname" | "bindaddress" | "bindinterface" | "addressfamily"
+                if !["no", "none", "any"].contains(&first.to_ascii_lowercase().as_str()) =>
+            {
+                o.notes.push(format!("{}:{}: '{}' is not supported and has no effect", path.display(), d.line, d.keyword));
+            }
             // Algorithms, forwardings, terminals …: nothing that lbdeck's connections depend on.
             _ => {}
         }
