@@ -1,5 +1,8 @@
 //! The HAProxy engine against the real haproxy: every observation, every action, every fault.
 
+mod acting;
+mod http;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,7 +8,9 @@ pub mod capability;
 pub mod command;
 mod config_file;
 mod drift;
+mod metrics;
 mod observe;
+mod page;
 pub mod parse;
 mod queries;
 mod reading;
@@ -29,9 +31,14 @@ use crate::model::{
     AddServer, Certificate, Change, EngineKind, Fields, NodeName, NodeObs, ServerRef, Session, StickTable, StickTableEntry,
     Target, Worker,
 };
+use crate::transport::http::HttpClient;
 use crate::transport::{Endpoint, Transport};
 
+pub use observe::{Picture, ServerNames};
+
 use config_file::ConfigFile;
+use metrics::Metrics;
+use page::Page;
 use reading::{Memory, Reading};
 use socket::{Deadline, Socket};
 
@@ -40,7 +47,9 @@ use socket::{Deadline, Socket};
 pub struct Haproxy {
     node: NodeName,
     identity: String,
-    socket: Socket,
+    access: Access,
+    /// Metrics beside the access, where the fleet file names them.
+    metrics: Option<Metrics>,
     master: Option<Socket>,
     config: Option<ConfigFile>,
     memory: Memory,
@@ -48,8 +57,19 @@ pub struct Haproxy {
     release: AtomicU32,
 }
 
+#[derive(Debug)]
+enum Access {
+    Socket(Socket),
+    Page(Page),
+    /// The address of the statistics is that of the metrics: nothing else is to be had.
+    Metrics(Metrics),
+}
+
 impl Haproxy {
     /// Opens nothing yet. `transport` is None where the node is only known over HTTP or TCP.
+    ///
+    /// # Errors
+    /// A unix socket on a node that nothing reaches, or an address that is none.
     pub fn new(
         node: NodeName,
         spec: &HaproxySpec,
@@ -57,35 +77,93 @@ impl Haproxy {
         settings: &Settings,
     ) -> Result<Haproxy> {
         let limit = settings.max_reply;
-        let (identity, endpoint) = match &spec.access {
-            HaproxyAccess::Socket(path) => (format!("haproxy:{}", path.display()), Endpoint::Unix(path.clone())),
-            HaproxyAccess::Tcp(address) => (format!("haproxy:tcp:{address}"), Endpoint::Tcp(address.clone())),
-            HaproxyAccess::Stats { url, .. } => {
-                return Err(EngineError::NotAllowed {
-                    at: node.to_string(),
-                    what: format!("{url}: the statistics page is not read yet"),
-                    hint: "give the node a socket".into(),
-                });
-            }
-        };
-        if transport.is_none() && (matches!(endpoint, Endpoint::Unix(_)) || spec.master_socket.is_some()) {
+        let is_unix = matches!(spec.access, HaproxyAccess::Socket(_)) || spec.master_socket.is_some();
+        if transport.is_none() && is_unix {
             return Err(EngineError::NotAllowed {
                 at: node.to_string(),
                 what: "a unix socket is on the node, and nothing says how the node is reached".into(),
                 hint: "give the node ssh or local in the fleet file".into(),
             });
         }
-        let master = spec.master_socket.as_ref().map(|path| Socket::new(transport.clone(), Endpoint::Unix(path.clone()), limit));
-        let config = ConfigFile::new(spec.config_file.as_deref(), transport.as_ref());
+        let socket = |endpoint: Endpoint| Socket::new(transport.clone(), endpoint, limit);
+        let (identity, access) = match &spec.access {
+            HaproxyAccess::Socket(path) => {
+                (format!("haproxy:{}", path.display()), Access::Socket(socket(Endpoint::Unix(path.clone()))))
+            }
+            HaproxyAccess::Tcp(address) => {
+                (format!("haproxy:tcp:{address}"), Access::Socket(socket(Endpoint::Tcp(address.clone()))))
+            }
+            HaproxyAccess::Stats { url, user, password, ca_file } => {
+                // People copy the address of the CSV export; the page is what comes before.
+                let base = url.split([';', '?']).next().unwrap_or_default();
+                let client = HttpClient::new(base, user.clone(), password.clone(), ca_file.clone())?;
+                let access = match base.ends_with("/metrics") {
+                    true => Access::Metrics(Metrics::new(client, limit)),
+                    false => Access::Page(Page::new(client, limit)),
+                };
+                (format!("haproxy:{base}"), access)
+            }
+        };
+        let metrics = match &spec.metrics_url {
+            Some(url) => Some(Metrics::new(HttpClient::new(url, None, None, None)?, limit)),
+            None => None,
+        };
         Ok(Haproxy {
             node,
             identity,
-            config,
-            socket: Socket::new(transport, endpoint, limit),
-            master,
+            access,
+            metrics,
+            master: spec.master_socket.as_ref().map(|path| socket(Endpoint::Unix(path.clone()))),
+            config: ConfigFile::new(spec.config_file.as_deref(), transport.as_ref()),
             memory: Memory::default(),
             release: AtomicU32::new(0),
         })
+    }
+
+    fn has_socket(&self) -> bool {
+        matches!(self.access, Access::Socket(_))
+    }
+
+    /// The runtime API, for what only it can do.
+    fn socket(&self, what: &str) -> Result<&Socket> {
+        match &self.access {
+            Access::Socket(socket) => Ok(socket),
+            Access::Page(_) | Access::Metrics(_) => Err(EngineError::NotAllowed {
+                at: self.source(),
+                what: format!("{what} cannot be had over HTTP"),
+                hint: "give lbdeck a statistics socket".into(),
+            }),
+        }
+    }
+
+    async fn read(&self, want: Want<'_>, deadline: Deadline) -> Result<(Reading, Option<Arc<dyn Fields>>)> {
+        let mut reading = match &self.access {
+            Access::Socket(socket) => reading::read(socket, &self.memory, want, deadline).await?,
+            Access::Page(page) => page.read(want, deadline).await?,
+            Access::Metrics(metrics) => {
+                let (reading, rows) = metrics.read(want, deadline).await?;
+                return Ok((reading, Some(Arc::new(rows))));
+            }
+        };
+        let table = reading.table.take().map(|table| Arc::new(table) as Arc<dyn Fields>);
+        Ok((reading, table))
+    }
+
+    /// What the reading is worth without: workers and metrics that fail are noted, never an error.
+    async fn add_extras(&self, reading: &mut Reading, deadline: Deadline) -> Option<Vec<Worker>> {
+        if let Some(metrics) = &self.metrics
+            && let Err(e) = metrics.enrich(&mut reading.engine, deadline).await
+        {
+            reading.notes.push(format!("metrics: {e}"));
+        }
+        let master = self.master.as_ref()?;
+        match queries::workers(master, deadline).await {
+            Ok(workers) => Some(workers),
+            Err(e) => {
+                reading.notes.push(format!("old workers are unknown: {e}"));
+                None
+            }
+        }
     }
 
     /// A look at the file costs a round trip, so a reading of one pool makes do with what is known.
@@ -130,43 +208,48 @@ impl Engine for Haproxy {
         self.identity.clone()
     }
     fn source(&self) -> String {
-        self.socket.describe()
+        match &self.access {
+            Access::Socket(socket) => socket.describe(),
+            Access::Page(page) => page.describe(),
+            Access::Metrics(metrics) => metrics.describe(),
+        }
     }
 
     async fn observe(&self, want: Want<'_>, deadline: Duration) -> Result<NodeObs> {
         let begin = Instant::now();
         let deadline = Deadline::within(deadline);
-        let mut reading = reading::read(&self.socket, &self.memory, want, deadline).await?;
-        self.compare_with_file(&mut reading, want, deadline).await;
-        self.release.store(reading.engine.release.map_or(0, packed), Ordering::Relaxed);
+        let (mut reading, fields) = self.read(want, deadline).await?;
         let seen = Instant::now();
+        self.compare_with_file(&mut reading, want, deadline).await;
+        let workers = if want == Want::All { self.add_extras(&mut reading, deadline).await } else { None };
+        self.release.store(reading.engine.release.map_or(0, packed), Ordering::Relaxed);
         Ok(NodeObs {
             node: self.node.clone(),
             at: Timestamp::now(),
             seen,
-            took: seen.duration_since(begin),
+            took: begin.elapsed(),
             source: self.source().into(),
             engine: reading.engine,
             frontends: reading.picture.frontends,
             pools: reading.picture.pools,
-            workers: None,
+            workers,
             certificates: None,
             notes: reading.notes,
-            fields: reading.table.map(|table| Arc::new(table) as Arc<dyn Fields>),
+            fields,
         })
     }
 
     fn admin(&self) -> Option<&dyn Admin> {
-        Some(self)
+        (!matches!(self.access, Access::Metrics(_))).then_some(self)
     }
     fn sessions(&self) -> Option<&dyn Sessions> {
-        Some(self)
+        self.has_socket().then_some(self)
     }
     fn tables(&self) -> Option<&dyn Tables> {
-        Some(self)
+        self.has_socket().then_some(self)
     }
     fn certificates(&self) -> Option<&dyn Certificates> {
-        Some(self)
+        self.has_socket().then_some(self)
     }
     fn workers(&self) -> Option<&dyn Workers> {
         self.master.as_ref().map(|_| self as &dyn Workers)
@@ -176,16 +259,27 @@ impl Engine for Haproxy {
 #[async_trait]
 impl Admin for Haproxy {
     fn encode(&self, target: &Target, change: &Change, seen: &NodeObs) -> Result<Vec<Command>, String> {
-        command::encode(target, change, seen)
+        match &self.access {
+            Access::Socket(_) => command::encode(target, change, seen),
+            Access::Page(_) => page::encode(target, change, seen),
+            Access::Metrics(_) => Err("metrics can only be watched; give lbdeck a statistics socket".into()),
+        }
     }
     fn inverse(&self, target: &Target, change: &Change, seen: &NodeObs) -> Vec<Change> {
         command::inverse(target, change, seen)
     }
     async fn send(&self, commands: &[Command], deadline: Duration) -> Result<Vec<String>> {
-        admin::send(&self.socket, commands, Deadline::within(deadline)).await
+        let deadline = Deadline::within(deadline);
+        match &self.access {
+            Access::Page(page) => page.send(commands, deadline).await,
+            _ => admin::send(self.socket("a change")?, commands, deadline).await,
+        }
     }
     fn can_add(&self, pool: &str, server: &AddServer, seen: &NodeObs) -> Result<(), String> {
-        command::can_add(pool, server, seen)
+        match &self.access {
+            Access::Socket(_) => command::can_add(pool, server, seen),
+            _ => Err("servers cannot be added over HTTP; give lbdeck a statistics socket".into()),
+        }
     }
 }
 
@@ -193,24 +287,24 @@ impl Admin for Haproxy {
 impl Sessions for Haproxy {
     async fn sessions(&self, of: Option<&ServerRef>, limit: usize, deadline: Duration) -> Result<Vec<Session>> {
         let narrow = self.has(capability::SESSIONS_OF_SERVER);
-        queries::sessions_of(&self.socket, of, limit, narrow, Deadline::within(deadline)).await
+        queries::sessions_of(self.socket("sessions")?, of, limit, narrow, Deadline::within(deadline)).await
     }
 }
 
 #[async_trait]
 impl Tables for Haproxy {
     async fn tables(&self, deadline: Duration) -> Result<Vec<StickTable>> {
-        queries::stick_tables(&self.socket, Deadline::within(deadline)).await
+        queries::stick_tables(self.socket("stick tables")?, Deadline::within(deadline)).await
     }
     async fn entries(&self, table: &str, limit: usize, deadline: Duration) -> Result<Vec<StickTableEntry>> {
-        queries::table_entries(&self.socket, table, limit, Deadline::within(deadline)).await
+        queries::table_entries(self.socket("stick tables")?, table, limit, Deadline::within(deadline)).await
     }
 }
 
 #[async_trait]
 impl Certificates for Haproxy {
     async fn certificates(&self, deadline: Duration) -> Result<Vec<Certificate>> {
-        queries::certificates(&self.socket, Deadline::within(deadline)).await
+        queries::certificates(self.socket("certificates")?, Deadline::within(deadline)).await
     }
 }
 

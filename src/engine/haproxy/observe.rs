@@ -111,7 +111,7 @@ impl Columns {
 
 /// What the statistics say, without who was asked and when.
 #[derive(Debug, Default)]
-pub(super) struct Picture {
+pub struct Picture {
     pub frontends: Vec<FrontendObs>,
     pub pools: Vec<PoolObs>,
 }
@@ -120,8 +120,11 @@ pub(super) struct Picture {
 struct States<'a> {
     all: &'a [ServerState<'a>],
     next: usize,
-    index: Option<HashMap<(&'a [u8], &'a [u8]), usize>>,
+    index: Option<HashMap<Key<'a>, usize>>,
 }
+
+/// Backend and server.
+type Key<'a> = (&'a [u8], &'a [u8]);
 
 impl<'a> States<'a> {
     fn find(&mut self, backend: &[u8], server: &[u8]) -> Option<&'a ServerState<'a>> {
@@ -138,62 +141,64 @@ impl<'a> States<'a> {
     }
 }
 
-/// `states` is None where they could not be had: the administrative state is then derived from `status`.
-/// `known` has servers' names of the last reading, shared so that a fleet's names exist once.
-pub(super) fn picture(table: &StatTable, states: Option<&[ServerState<'_>]>, known: &Names) -> Picture {
-    let columns = Columns::of(table);
-    let mut states = states.map(|all| States { all, next: 0, index: None });
-    let mut picture = Picture::default();
-    let mut open: Option<PoolObs> = None;
-    let mut names = known.0.iter();
-    let mut reader = table.reader(columns.last());
-    let mut index = 0usize;
-    while let Some(row) = reader.row(index) {
-        let at = index as u32;
-        index += 1;
-        let pool = row.raw(columns.pxname);
-        match number(row.raw(columns.kind)) {
-            Some(FRONTEND) => picture.frontends.push(frontend(&row, &columns, at)),
-            Some(SERVER) => {
-                let name = row.raw(columns.svname);
-                let state = states.as_mut().and_then(|s| s.find(pool, name));
-                let shared = names.next().filter(|n| n.as_str().as_bytes() == name).cloned();
-                let server = server(&row, &columns, at, state, shared);
-                let text = row.text(columns.pxname);
-                if open.as_ref().is_none_or(|p| p.name.as_str() != text) {
-                    picture.pools.extend(open.take());
-                    open = Some(empty_pool(&text, &row, &columns));
-                }
-                if let Some(pool) = open.as_mut() {
-                    pool.servers.push(server);
-                }
-            }
-            Some(BACKEND) => {
-                let text = row.text(columns.pxname);
-                let mut pool = match open.take() {
-                    Some(pool) if pool.name.as_str() == text => pool,
-                    other => {
-                        picture.pools.extend(other);
-                        empty_pool(&text, &row, &columns)
+impl Picture {
+    /// `states` is None where they could not be had: the administrative state is then derived from `status`.
+    /// `known` has servers' names of the last reading, shared so that a fleet's names exist once.
+    pub fn of(table: &StatTable, states: Option<&[ServerState<'_>]>, known: &ServerNames) -> Picture {
+        let columns = Columns::of(table);
+        let mut states = states.map(|all| States { all, next: 0, index: None });
+        let mut picture = Picture::default();
+        let mut open: Option<PoolObs> = None;
+        let mut names = known.0.iter();
+        let mut reader = table.reader(columns.last());
+        let mut index = 0usize;
+        while let Some(row) = reader.row(index) {
+            let at = index as u32;
+            index += 1;
+            let pool = row.raw(columns.pxname);
+            match number(row.raw(columns.kind)) {
+                Some(FRONTEND) => picture.frontends.push(frontend(&row, &columns, at)),
+                Some(SERVER) => {
+                    let name = row.raw(columns.svname);
+                    let state = states.as_mut().and_then(|s| s.find(pool, name));
+                    let shared = names.next().filter(|n| n.as_str().as_bytes() == name).cloned();
+                    let server = server(&row, &columns, at, state, shared);
+                    let text = row.text(columns.pxname);
+                    if open.as_ref().is_none_or(|p| p.name.as_str() != text) {
+                        picture.pools.extend(open.take());
+                        open = Some(empty_pool(&text, &row, &columns));
                     }
-                };
-                finish_pool(&mut pool, &row, &columns, at);
-                picture.pools.push(pool);
+                    if let Some(pool) = open.as_mut() {
+                        pool.servers.push(server);
+                    }
+                }
+                Some(BACKEND) => {
+                    let text = row.text(columns.pxname);
+                    let mut pool = match open.take() {
+                        Some(pool) if pool.name.as_str() == text => pool,
+                        other => {
+                            picture.pools.extend(other);
+                            empty_pool(&text, &row, &columns)
+                        }
+                    };
+                    finish_pool(&mut pool, &row, &columns, at);
+                    picture.pools.push(pool);
+                }
+                _ => {} // listeners (`option socket-stats`) and whatever comes after
             }
-            _ => {} // listeners (`option socket-stats`) and whatever comes after
         }
+        picture.pools.extend(open);
+        picture
     }
-    picture.pools.extend(open);
-    picture
 }
 
 /// Names of all servers in the order of the statistics.
 #[derive(Debug, Default)]
-pub(super) struct Names(Vec<ServerName>);
+pub struct ServerNames(Vec<ServerName>);
 
-impl Names {
-    pub(super) fn of(pools: &[PoolObs]) -> Names {
-        Names(pools.iter().flat_map(|p| p.servers.iter().map(|s| s.name.clone())).collect())
+impl ServerNames {
+    pub fn of(pools: &[PoolObs]) -> ServerNames {
+        ServerNames(pools.iter().flat_map(|p| p.servers.iter().map(|s| s.name.clone())).collect())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::engine::{EngineError, Result, Want};
 use crate::model::{EngineInfo, EngineKind, SocketLevel, sanitize};
 
 use super::capability;
-use super::observe::{self, Names, Picture};
+use super::observe::{Picture, ServerNames};
 use super::parse::info::{Info, release};
 use super::parse::stats_csv::StatTable;
 use super::parse::{ParseError, servers_state};
@@ -17,7 +17,7 @@ use super::words;
 /// What one reading teaches the next.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    names: Mutex<Names>,
+    names: Mutex<ServerNames>,
     /// Proxy numbers of pools: `show stat` finds a pool by number even where a frontend has the same name.
     numbers: Mutex<HashMap<String, String>>,
 }
@@ -33,6 +33,13 @@ pub(super) struct Reading {
     pub started_at: Option<i64>,
 }
 
+impl Reading {
+    pub(super) fn keep_only(&mut self, pool: &str) {
+        self.picture.pools.retain(|p| p.name.as_str() == pool);
+        self.picture.frontends.clear();
+    }
+}
+
 pub(super) async fn read(socket: &Socket, memory: &Memory, want: Want<'_>, deadline: Deadline) -> Result<Reading> {
     if let Want::Pool(pool) = want
         && let Ok(name) = words::name(pool)
@@ -41,26 +48,21 @@ pub(super) async fn read(socket: &Socket, memory: &Memory, want: Want<'_>, deadl
         let which = number.as_deref().unwrap_or(name);
         let line = format!("show info;show stat {which} 6 -1;show servers state {name};show cli level");
         let reply = socket.ask(&line, deadline).await?;
-        let reading = understand(socket, reply, memory, Some(name))?;
+        let mut reading = understand(socket, reply, memory, Some(name))?;
         let found = reading.picture.pools.iter().any(|p| p.name.as_str() == name && p.row != u32::MAX);
         if found || reading.table.is_none() {
-            return Ok(only(reading, name));
+            reading.keep_only(name);
+            return Ok(reading);
         }
         // A reload has given the number to another proxy, or a frontend has the name: read all, once.
         lock(&memory.numbers).remove(name);
     }
     let reply = socket.ask("show info;show stat;show servers state;show cli level", deadline).await?;
-    let reading = understand(socket, reply, memory, None)?;
-    Ok(match want {
-        Want::Pool(pool) => only(reading, pool),
-        Want::All => reading,
-    })
-}
-
-fn only(mut reading: Reading, pool: &str) -> Reading {
-    reading.picture.pools.retain(|p| p.name.as_str() == pool);
-    reading.picture.frontends.clear();
-    reading
+    let mut reading = understand(socket, reply, memory, None)?;
+    if let Want::Pool(pool) = want {
+        reading.keep_only(pool);
+    }
+    Ok(reading)
 }
 
 /// Takes the four replies apart. `pool` is set where only that one was asked for.
@@ -97,7 +99,7 @@ fn understand(socket: &Socket, reply: Vec<u8>, memory: &Memory, pool: Option<&st
                 (None, table.tail())
             }
         };
-        let picture = observe::picture(&table, states.as_deref(), &lock(&memory.names));
+        let picture = Picture::of(&table, states.as_deref(), &lock(&memory.names));
         (picture, capability::level(last_line(rest)))
     };
     table.drop_tail();
@@ -133,7 +135,7 @@ fn engine(info: Info, level: SocketLevel) -> EngineInfo {
 }
 
 fn remember(memory: &Memory, picture: &Picture, table: &StatTable) {
-    *lock(&memory.names) = Names::of(&picture.pools);
+    *lock(&memory.names) = ServerNames::of(&picture.pools);
     let column = table.column("iid");
     let mut reader = table.reader(column);
     let mut numbers = lock(&memory.numbers);

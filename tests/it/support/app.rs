@@ -149,16 +149,20 @@ impl HeldRequest {
         HeldRequest(stream)
     }
 
-    /// True where the far side has ended the connection (killed session). Reads what is there.
+    /// True where the far side has ended the connection (killed session). Reads what has come so far.
     pub fn is_over(&mut self) -> bool {
         use std::io::Read;
-        self.0.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        let mut sink = [0u8; 4096];
-        match self.0.read(&mut sink) {
-            Ok(0) => true,
-            Ok(_) => false,
-            Err(e) => !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+        self.0.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let mut sink = [0u8; 65536];
+        let end = std::time::Instant::now() + Duration::from_millis(200);
+        while std::time::Instant::now() < end {
+            match self.0.read(&mut sink) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(e) => return !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+            }
         }
+        false // it still streams
     }
 }
 

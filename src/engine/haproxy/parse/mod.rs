@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod info;
+pub mod metrics;
 pub mod process;
 pub mod servers_conn;
 pub mod servers_state;
