@@ -68,7 +68,7 @@ fn truncated_replies_are_an_error_and_no_half_picture() {
         let fleet = Fleet::new().local_socket("cut", &cut.socket(), None);
         let ran = fleet.run(&["server", "list", "-o", "json"]).exits(1);
         assert_eq!(ran.json()["items"].as_array().map(Vec::len), Some(0), "after {bytes} bytes: {}", ran.stdout);
-        assert!(ran.stderr.contains("cut"), "the node is named: {}", ran.stderr);
+        assert!(ran.said().contains("cut"), "the node is named: {}", ran.said());
     }
 }
 
