@@ -415,7 +415,9 @@ fn unfinished(facts: &Facts<'_>, found: &mut Vec<Finding>) {
         let mut nodes: Vec<NodeName> = operation.left.iter().map(|entry| entry.node.clone()).collect();
         nodes.sort();
         nodes.dedup();
-        let text = format!("'{}' by {} at {} was killed before its end", operation.summary, operation.who, operation.began);
+        let why = operation.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let began = operation.began.strftime("%F %TZ");
+        let text = format!("'{}'{why} by {} at {began} was killed before its end", operation.summary, operation.who);
         let text = if nodes.is_empty() { text } else { format!("{text}; it may hold on {}", names(&nodes)) };
         found.push(
             Finding::new(Severity::Critical, ProblemKind::Unfinished, format!("operation {}", operation.operation), text)
