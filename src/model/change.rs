@@ -40,8 +40,22 @@ impl fmt::Display for Target {
 pub enum Weight {
     /// 0 to 256.
     Absolute(u16),
-    /// Percent of the configured weight.
-    Percent(u8),
+    /// Percent of the configured weight; may be above 100, the engine stops at weight 256.
+    Percent(u16),
+}
+
+impl std::str::FromStr for Weight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // 256 times the least weight there is.
+        const MOST_PERCENT: u16 = 25_600;
+        let bad = || format!("'{text}' is not a weight; write 0 to 256, or a percentage of the configured weight such as 50%");
+        match text.trim().strip_suffix('%') {
+            Some(percent) => percent.trim().parse().ok().filter(|p| *p <= MOST_PERCENT).map(Weight::Percent).ok_or_else(bad),
+            None => text.trim().parse().ok().filter(|w| *w <= 256).map(Weight::Absolute).ok_or_else(bad),
+        }
+    }
 }
 
 impl fmt::Display for Weight {
@@ -132,5 +146,20 @@ impl fmt::Display for Change {
             Change::ClearTable { key: None } => "clear".to_owned(),
         };
         f.pad(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_read_as_haproxy_reads_them() {
+        assert_eq!("256".parse(), Ok(Weight::Absolute(256)));
+        assert_eq!(" 50 %".parse(), Ok(Weight::Percent(50)));
+        assert_eq!("200%".parse(), Ok(Weight::Percent(200)), "relative weights above 100 % are allowed, and capped at 256");
+        for bad in ["257", "-1", "1.5", "", "%", "x%", "99999%"] {
+            assert!(bad.parse::<Weight>().is_err_and(|e| e.contains("0 to 256")), "{bad}");
+        }
     }
 }
