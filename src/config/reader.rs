@@ -304,11 +304,16 @@ fn unknown_key(key: &str, section: &str, known: &[&str]) -> (String, Option<Stri
     (format!("unknown key '{key}' in {section}"), hint.or_else(|| Some(format!("keys: {}", known.join(", ")))))
 }
 
-/// The candidate that somebody who wrote `word` may have meant.
+/// The candidate that somebody who wrote `word` may have meant: it begins alike, or a letter or two are wrong or swapped.
 pub fn nearest<'w>(word: &str, candidates: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    let word = word.to_lowercase();
     candidates
-        .map(|c| (strsim::jaro_winkler(&word.to_lowercase(), &c.to_lowercase()), c))
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, c)| c)
+        .map(|candidate| {
+            let lower = candidate.to_lowercase();
+            let slips = strsim::damerau_levenshtein(&word, &lower);
+            (strsim::jaro_winkler(&word, &lower), slips * 3 <= word.chars().count(), candidate)
+        })
+        .filter(|(alike, few_slips, _)| *alike > 0.8 || *few_slips)
+        .max_by(|a, b| a.1.cmp(&b.1).then(a.0.total_cmp(&b.0)))
+        .map(|(.., candidate)| candidate)
 }

@@ -27,13 +27,15 @@ pub struct SshdOptions {
     pub host_keys: &'static [&'static str],
     /// `AllowStreamLocalForwarding`.
     pub streamlocal: bool,
+    /// The sftp subsystem is there.
+    pub sftp: bool,
     /// More lines of sshd_config. They come first, and the first value wins.
     pub extra: String,
 }
 
 impl Default for SshdOptions {
     fn default() -> Self {
-        Self { host_keys: &["ed25519"], streamlocal: true, extra: String::new() }
+        Self { host_keys: &["ed25519"], streamlocal: true, sftp: true, extra: String::new() }
     }
 }
 
@@ -196,10 +198,11 @@ impl Sshd {
             text,
             "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nAuthorizedKeysFile {dir}/authorized_keys\nStrictModes no\n\
              UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nUseDNS no\nLogLevel VERBOSE\n\
-             MaxStartups 1000\nMaxSessions 1000\nAllowStreamLocalForwarding {streamlocal}\nSubsystem sftp internal-sftp\n{penalties}\
+             MaxStartups 1000\nMaxSessions 1000\nAllowStreamLocalForwarding {streamlocal}\n{sftp}{penalties}\
              # root's .bashrc may be slow, and bash reads it for ssh commands at a low SHLVL only.\nSetEnv SHLVL=5",
             port = self.port,
             streamlocal = if self.options.streamlocal { "yes" } else { "no" },
+            sftp = if self.options.sftp { "Subsystem sftp internal-sftp\n" } else { "" },
             penalties = if knows_penalties() { "PerSourcePenalties no\n" } else { "" },
         )
         .unwrap();

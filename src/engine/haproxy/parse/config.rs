@@ -65,7 +65,7 @@ enum Section {
 }
 
 /// Keywords that begin a section. A line that starts with any other word belongs to the section before it.
-const SECTIONS: &[&str] = &[
+pub(super) const SECTIONS: &[&str] = &[
     "global",
     "defaults",
     "frontend",
@@ -306,14 +306,14 @@ fn split_address(text: &str) -> (Value<IpAddr>, Value<Option<u16>>) {
     (host.parse().map_or(Value::Unknown, Value::Is), port)
 }
 
-struct Word {
-    text: String,
+pub(super) struct Word {
+    pub(super) text: String,
     /// It holds an environment variable, so its value is the node's secret.
     variable: bool,
 }
 
 /// Lines with their number; a backslash at the end joins the next.
-fn joined_lines(text: &str) -> impl Iterator<Item = (usize, String)> + '_ {
+pub(super) fn joined_lines(text: &str) -> impl Iterator<Item = (usize, String)> + '_ {
     let mut lines = text.lines().enumerate();
     std::iter::from_fn(move || {
         let (number, line) = lines.next()?;
@@ -330,7 +330,7 @@ fn joined_lines(text: &str) -> impl Iterator<Item = (usize, String)> + '_ {
 }
 
 /// Words as HAProxy cuts them: strong quotes, weak quotes with variables, backslash escapes, `#` begins a comment.
-fn words(line: &str) -> Vec<Word> {
+pub(super) fn words(line: &str) -> Vec<Word> {
     let mut all = Vec::new();
     let mut word: Option<Word> = None;
     let mut quote: Option<char> = None;

@@ -2,9 +2,11 @@
 //! panics, trusts a length or drops a column that it does not know.
 
 pub mod config;
+pub mod endpoints;
 pub mod info;
 pub mod metrics;
 pub mod process;
+pub mod ps;
 pub mod servers_conn;
 pub mod servers_state;
 pub mod sessions;

@@ -13,7 +13,7 @@ pub struct Process {
 }
 
 /// All haproxy processes, masters and workers alike: workers repeat what their master was started with.
-pub fn haproxies(ps: &str) -> Vec<Process> {
+pub fn parse(ps: &str) -> Vec<Process> {
     ps.lines().filter_map(haproxy).collect()
 }
 
@@ -60,7 +60,7 @@ mod tests {
         let ps = " 1 /usr/sbin/haproxy -Ws -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d -p /run/haproxy.pid -S /run/haproxy-master.sock,mode,600\n\
                   23 haproxy -db -f a.cfg b.cfg -S 127.0.0.1:99\n\
                   4 vim /etc/haproxy/haproxy.cfg\n5 /usr/bin/haproxy-wi -f x\n6 haproxy -- c.cfg\n";
-        let found = haproxies(ps);
+        let found = parse(ps);
         assert_eq!(found.len(), 3, "{found:?}");
         assert_eq!(found[0].configs, [PathBuf::from("/etc/haproxy/haproxy.cfg"), PathBuf::from("/etc/haproxy/conf.d")]);
         assert_eq!(found[0].master_socket, Some("/run/haproxy-master.sock".into()));
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_process() {
-        assert_eq!(haproxies("\n  \n-f haproxy\n\u{1b}[2J"), []);
-        assert_eq!(haproxies("haproxy -f\n7 haproxy -f").len(), 1);
+        assert_eq!(parse("\n  \n-f haproxy\n\u{1b}[2J"), []);
+        assert_eq!(parse("haproxy -f\n7 haproxy -f").len(), 1);
     }
 }

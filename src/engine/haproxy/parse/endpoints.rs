@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::config::{SECTIONS, joined_lines, words};
+
 /// What a configuration offers to whoever watches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoints {
@@ -43,11 +45,11 @@ const DEFAULT_URI: &str = "/haproxy?stats";
 pub fn find(config: &str) -> Endpoints {
     let mut found = Endpoints::default();
     let mut page: Option<StatsPage> = None;
-    for line in config.lines() {
-        let words = words(line);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    for (_, line) in joined_lines(config) {
+        let words = words(&line);
+        let words: Vec<&str> = words.iter().map(|w| w.text.as_str()).collect();
         let Some(first) = words.first() else { continue };
-        if is_section(first) {
+        if SECTIONS.contains(first) {
             found.pages.extend(page.take().filter(serves));
             let proxy = matches!(*first, "frontend" | "listen");
             page = proxy
@@ -82,30 +84,6 @@ fn serves(page: &StatsPage) -> bool {
     page.uri.is_some() || page.metrics
 }
 
-fn is_section(word: &str) -> bool {
-    matches!(
-        word,
-        "global"
-            | "defaults"
-            | "frontend"
-            | "backend"
-            | "listen"
-            | "peers"
-            | "resolvers"
-            | "mailers"
-            | "userlist"
-            | "program"
-            | "cache"
-            | "ring"
-            | "http-errors"
-            | "log-forward"
-            | "fcgi-app"
-            | "crt-store"
-            | "traces"
-            | "acme"
-    )
-}
-
 fn socket_at(address: &str) -> Option<SocketAt> {
     let bare = ["unix@", "ipv4@", "ipv6@"].into_iter().find_map(|p| address.strip_prefix(p)).unwrap_or(address);
     if bare.starts_with('/') {
@@ -114,41 +92,6 @@ fn socket_at(address: &str) -> Option<SocketAt> {
     // Descriptors and abstract sockets (`fd@3`, `abns@x`) cannot be reached from outside.
     let port = bare.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     (port && !bare.contains('@')).then(|| SocketAt::Tcp(bare.to_owned()))
-}
-
-/// Words of a line as HAProxy splits them: quotes, backslashes, comments.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut open) = (Vec::new(), String::new(), false);
-    let mut chars = line.chars();
-    let mut quote = None;
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (Some(q), c) if c == q => quote = None,
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                open = true;
-            }
-            (None | Some('"'), '\\') => {
-                word.extend(chars.next());
-                open = true;
-            }
-            (None, '#') => break,
-            (None, c) if c.is_whitespace() => {
-                if open {
-                    words.push(std::mem::take(&mut word));
-                }
-                open = false;
-            }
-            (_, c) => {
-                word.push(c);
-                open = true;
-            }
-        }
-    }
-    if open {
-        words.push(word);
-    }
-    words
 }
 
 #[cfg(test)]

@@ -3,20 +3,18 @@
 //! Looks only: commands that list, files that are read, `show` on sockets. Used by `fleet init`, and by `fleet check` to say
 //! where a socket is that the fleet file has wrong.
 
-pub mod endpoints;
-mod processes;
-
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::engine::haproxy::parse::endpoints;
+use crate::engine::haproxy::parse::ps::{self, Process};
 use crate::model::{SocketLevel, sanitize};
 use crate::transport::{Endpoint, Limits, Transport, TransportError};
 
-pub use endpoints::{SocketAt, StatsPage};
-use processes::Process;
+pub use crate::engine::haproxy::parse::endpoints::{SocketAt, StatsPage};
 
 /// Places of statistics sockets that packages and manuals use.
 const USUAL_SOCKETS: [&str; 5] = [
@@ -92,18 +90,18 @@ impl ProbeReport {
 
 /// Looks at a host. The error is that it could not be reached at all; everything else is part of the report.
 pub async fn probe(transport: &dyn Transport, step: Duration) -> Result<ProbeReport, TransportError> {
-    let mut ps = transport.run(&["ps", "-eo", "pid=,args="], b"", limits(step)).await?;
-    if ps.status != Some(0) {
+    let mut listed = transport.run(&["ps", "-eo", "pid=,args="], b"", limits(step)).await?;
+    if listed.status != Some(0) {
         // BusyBox knows neither -e nor columns without a header.
-        ps = transport.run(&["ps", "-o", "pid,args"], b"", limits(step)).await?;
+        listed = transport.run(&["ps", "-o", "pid,args"], b"", limits(step)).await?;
     }
     let mut look = Look { transport, step, notes: Vec::new(), seen: HashSet::new() };
-    if ps.status != Some(0) {
+    if listed.status != Some(0) {
         look.notes.push("ps lists no processes here; only the usual places were looked at".to_owned());
     }
     let mut instances: Vec<Instance> = Vec::new();
     let mut known: HashSet<Vec<PathBuf>> = HashSet::new();
-    for process in processes::haproxies(&sanitize_lines(&ps.stdout)) {
+    for process in ps::parse(&sanitize_lines(&listed.stdout)) {
         let paths = look.absolute(&process).await;
         // Workers repeat their master's line: what was started with the same files is one haproxy.
         if known.insert(paths.clone()) {
