@@ -9,6 +9,8 @@ mod poll;
 #[cfg(test)]
 mod poll_tests;
 pub mod probe;
+#[cfg(test)]
+mod probe_tests;
 pub mod problems;
 mod query;
 

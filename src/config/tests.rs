@@ -93,6 +93,26 @@ fn a_full_file() {
 }
 
 #[test]
+fn the_documented_example_is_read_and_knows_every_key() {
+    let text = include_str!("../../docs/lbdeck.yaml");
+    let fleet = read(text).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(fleet.nodes.len(), 7);
+    let keys = super::reader::SECTIONS.iter().flat_map(|(_, keys)| *keys);
+    let missing: Vec<&&str> = keys
+        .filter(|key| !key.contains("_file") && !key.contains("_env") && !key.contains("_command"))
+        .filter(|key| !text.contains(&format!("{key}:")))
+        .collect();
+    assert!(missing.is_empty(), "not in the example: {missing:?}");
+    let page = include_str!("../../docs/fleet-file.md");
+    let missing: Vec<&&str> = super::reader::SECTIONS
+        .iter()
+        .flat_map(|(_, keys)| *keys)
+        .filter(|key| !page.contains(&format!("`{key}`")) && !page.contains(&format!("{key},")) && **key != "url")
+        .collect();
+    assert!(missing.is_empty(), "not in docs/fleet-file.md: {missing:?}");
+}
+
+#[test]
 fn the_least_that_works() {
     let fleet = read("nodes: [{name: lb1, ssh: true}]").unwrap();
     let lb1 = fleet.node("lb1").unwrap();
