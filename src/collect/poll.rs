@@ -107,12 +107,23 @@ impl Collector {
 
     /// Reads all nodes side by side, each within the timeout, and publishes the result.
     pub async fn observe_once(&self) -> Arc<FleetView> {
-        let mut readings: FuturesUnordered<_> = self.nodes.iter().map(|node| self.read(node)).collect();
+        let mut readings: FuturesUnordered<_> = self.nodes.iter().map(|node| self.read_for_a_person(node)).collect();
         while readings.next().await.is_some() {}
         drop(readings);
         // Whoever answered is fresh, even where the look as a whole waited for a node that hangs.
         self.publish_now(self.timeout * 3);
         self.view()
+    }
+
+    /// A reading that ran out of time because a person had to answer first is made again.
+    async fn read_for_a_person(&self, node: &Polled) {
+        loop {
+            self.read(node).await;
+            let Some(transport) = node.handle.transport.as_ref().filter(|_| lock(&node.state).problem.is_some()) else { return };
+            if !transport.answered().await {
+                return;
+            }
+        }
     }
 
     /// Reads a node at once instead of at its next turn.

@@ -124,18 +124,17 @@ pub type Result<T, E = TransportError> = std::result::Result<T, E>;
 
 /// One node, reached one way. Implementations share one connection among all calls and reconnect with back-off.
 ///
-/// Every method ends within its deadline, whatever the node does; cancelling a future leaves nothing running on the node
+/// Every method ends within its deadline, whatever the node does; only time in which a person is asked does not count. Cancelling a future leaves nothing running on the node
 /// longer than its channel.
 #[async_trait]
 pub trait Transport: Send + Sync + fmt::Debug {
     /// For people: `ssh ops@lb1:22`, `local`.
     fn describe(&self) -> String;
 
-    /// Gets ready to be asked: connects and logs on where that is needed. Unlike all other calls it waits for a person who
-    /// is asked for a passphrase or about a host key, however long that takes; `deadline` bounds the rest. Never needed, but
-    /// whoever has a person in front calls it first, because the other calls give up in the middle of the question.
-    async fn prepare(&self, _deadline: Duration) -> Result<()> {
-        Ok(())
+    /// Waits while a person is asked something that calls depend on (a passphrase, a host key). True if somebody has been
+    /// asked since the last look: a call that gave up meanwhile is then worth another try.
+    async fn answered(&self) -> bool {
+        false
     }
 
     /// Opens a stream to a socket on the node. The way taken is named by [`Transport::way`].

@@ -25,6 +25,8 @@ const SECONDS: Duration = Duration::from_secs(20);
 struct Answers {
     accept_key: bool,
     secret: Option<String>,
+    /// How long the person thinks.
+    takes: Duration,
     asked: Mutex<Vec<String>>,
 }
 
@@ -32,6 +34,7 @@ struct Answers {
 impl Prompt for Answers {
     async fn new_host_key(&self, host: &str, key_type: &str, fingerprint: &str) -> bool {
         self.asked.lock().unwrap().push(format!("{host} {key_type} {fingerprint}"));
+        tokio::time::sleep(self.takes).await;
         self.accept_key
     }
     async fn secret(&self, question: &str) -> Option<String> {

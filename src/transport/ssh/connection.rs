@@ -149,7 +149,7 @@ impl Recipe {
         let host_key = Arc::new(HostKeyCheck::new(Arc::clone(&self.env), Arc::clone(config)));
         let via = match &self.via {
             // Its own limits hold; a person may be asked for its key too.
-            Some(via) => Some(via.patiently(limit).await.map_err(|e| self.jump_down(e))?),
+            Some(via) => Some(via.connection(limit).await.map_err(|e| self.jump_down(e))?),
             None => None,
         };
         let mut asked = false;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
+use tokio::sync::Notify;
 
 use super::config::{self, File, Local};
 use super::keys::Keys;
@@ -118,6 +119,7 @@ pub(super) struct Patience {
     open: AtomicUsize,
     /// Grows with each question and each answer.
     turns: AtomicU64,
+    answer: Notify,
 }
 
 pub(super) struct Asking<'a>(&'a Patience);
@@ -126,6 +128,7 @@ impl Drop for Asking<'_> {
     fn drop(&mut self) {
         self.0.turns.fetch_add(1, Ordering::AcqRel);
         self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.answer.notify_waiters();
     }
 }
 
@@ -136,15 +139,34 @@ impl Patience {
         Asking(self)
     }
 
+    /// A number that grows with each question and each answer.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Acquire)
+    }
+
+    /// Waits until no question is open; gives [`Self::turns`].
+    pub(super) async fn quiet(&self) -> u64 {
+        loop {
+            let answer = self.answer.notified();
+            tokio::pin!(answer);
+            // From here on no answer is missed.
+            answer.as_mut().enable();
+            if self.open.load(Ordering::Acquire) == 0 {
+                return self.turns();
+            }
+            answer.await;
+        }
+    }
+
     /// What `work` gives, unless it takes longer than `limit` with nobody being asked.
     pub(super) async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
-        let mut seen = self.turns.load(Ordering::Acquire);
+        let mut seen = self.turns();
         loop {
             if let Ok(done) = tokio::time::timeout(limit, &mut work).await {
                 return Some(done);
             }
-            let turns = self.turns.load(Ordering::Acquire);
+            let turns = self.turns();
             if turns == seen && self.open.load(Ordering::Acquire) == 0 {
                 return None;
             }

@@ -19,10 +19,10 @@ pub use env::SshEnv;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
 use super::{BoxStream, Endpoint, FileStat, Files, Limits, Result, RunOutput, Transport, TransportError};
 use crate::config::SshSpec;
@@ -40,8 +40,11 @@ const FILES: Duration = Duration::from_secs(10);
 pub struct SshTransport {
     session: Arc<Session>,
     config: Arc<HostConfig>,
+    env: Arc<SshEnv>,
     at: String,
     way: Remembered,
+    /// Questions asked of a person up to the last look.
+    turns: AtomicU64,
 }
 
 impl std::fmt::Debug for SshTransport {
@@ -60,8 +63,10 @@ impl SshTransport {
         let config = Arc::new(HostConfig::new(spec, &files, &env.local)?);
         let secrets = Secrets { password: spec.password.clone(), passphrase: spec.passphrase.clone() };
         let via = jump::chain(&config, spec, &env)?;
-        let recipe = Recipe { env, config: Arc::clone(&config), secrets, via };
-        Ok(Self { at: recipe.at(), session: Arc::new(Session::new(recipe)), config, way: Remembered::default() })
+        let recipe = Recipe { env: Arc::clone(&env), config: Arc::clone(&config), secrets, via };
+        let at = recipe.at();
+        let session = Arc::new(Session::new(recipe));
+        Ok(Self { session, config, env, at, way: Remembered::default(), turns: AtomicU64::new(0) })
     }
 
     /// What of the ssh configuration was left out on purpose, for `fleet check`.
@@ -80,11 +85,15 @@ impl SshTransport {
         W: Fn(Arc<Connection>) -> F,
         F: Future<Output = Result<T, Failure>>,
     {
-        let until = Instant::now() + deadline;
+        let mut until = Instant::now() + deadline;
         let mut replaced = false;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let connection = self.session.connection(left).await?;
+            let turns = self.env.patience.turns();
+            let connection = self.session.connection(until.saturating_duration_since(Instant::now())).await?;
+            if self.env.patience.turns() != turns {
+                // A person was asked, whose time does not count.
+                until = Instant::now() + deadline;
+            }
             let left = until.saturating_duration_since(Instant::now());
             match tokio::time::timeout(left, work(Arc::clone(&connection))).await {
                 Ok(Ok(done)) => return Ok(done),
@@ -131,8 +140,9 @@ impl Transport for SshTransport {
         self.at.clone()
     }
 
-    async fn prepare(&self, deadline: Duration) -> Result<()> {
-        self.session.patiently(deadline).await.map(drop)
+    async fn answered(&self) -> bool {
+        let turns = self.env.patience.quiet().await;
+        self.turns.swap(turns, Ordering::AcqRel) != turns
     }
 
     async fn open(&self, endpoint: &Endpoint, deadline: Duration) -> Result<BoxStream> {

@@ -50,20 +50,8 @@ impl Session {
     }
 
     /// The connection: the one that is up, or a new one. Callers at the same time wait on the same attempt; during a
-    /// back-off they get the last error at once.
+    /// back-off they get the last error at once. Time in which a person is asked does not count.
     pub(super) async fn connection(self: &Arc<Self>, deadline: Duration) -> Result<Arc<Connection>> {
-        let attempt = match self.attempt() {
-            Ok(attempt) => attempt,
-            Err(ready) => return ready,
-        };
-        match tokio::time::timeout(deadline, attempt).await {
-            Ok(result) => result,
-            Err(_) => Err(TransportError::Timeout { at: self.recipe.at(), doing: "connecting".into(), after: deadline }),
-        }
-    }
-
-    /// The same, but time in which a person is asked does not count.
-    pub(super) async fn patiently(self: &Arc<Self>, deadline: Duration) -> Result<Arc<Connection>> {
         let attempt = match self.attempt() {
             Ok(attempt) => attempt,
             Err(ready) => return ready,

@@ -1,8 +1,9 @@
 //! Who the server is: unknown, changed, revoked and hashed keys, and keys of another type.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use lbdeck::transport::TransportError;
+use lbdeck::transport::{Limits, Transport, TransportError};
 
 use super::{Answers, Home, refusal, says};
 use crate::support::sshd::{Sshd, SshdOptions};
@@ -161,4 +162,25 @@ async fn a_mended_file_is_read_again() {
     assert!(matches!(refusal(&home, "node").await, TransportError::HostKey { .. }));
     std::fs::write(path, sshd.known_hosts_line()).unwrap();
     says(&home.transport("node"), &["true"]).await;
+}
+
+#[tokio::test]
+async fn a_person_may_take_longer_than_the_deadline() {
+    let sshd = Sshd::start();
+    let slow = Answers { accept_key: true, takes: Duration::from_secs(3), ..Answers::default() };
+    let home = Home::with(&unknown(&sshd), slow, None);
+    let node = home.transport("node");
+    assert!(!node.answered().await, "nobody was asked yet");
+    let limits = Limits { deadline: Duration::from_secs(2), ..Limits::default() };
+    // A caller with a limit of its own gives up, is told that a person has answered meanwhile, and tries again.
+    let impatient = tokio::time::timeout(limits.deadline, node.run(&["true"], b"", limits)).await;
+    assert!(impatient.is_err());
+    assert!(node.answered().await);
+    assert_eq!(node.run(&["true"], b"", limits).await.unwrap().status, Some(0));
+    assert!(!node.answered().await);
+    assert_eq!(home.prompt.asked.lock().unwrap().len(), 1);
+
+    std::fs::remove_file(home.dir.path().join(".ssh/known_hosts")).unwrap();
+    let patient = home.transport("node");
+    assert_eq!(patient.run(&["true"], b"", limits).await.unwrap().status, Some(0), "a call by itself waits for the person");
 }
