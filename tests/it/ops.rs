@@ -1,1 +1,8 @@
-//! Tests of this area.
+//! The operations layer against real haproxy: drain with proof, locks, leases, undo, and what goes wrong on the way.
+
+mod bench;
+mod drain;
+mod faults;
+mod leases;
+mod locks;
+mod store;
