@@ -1,10 +1,12 @@
 //! What an undo or a return gives back, from what was recorded.
 
+use crate::model::NodeName;
 use crate::store::{JournalEntry, JournalState, Lease, OperationState, Process, Store};
 
 use super::PlanError;
 use super::inner::open_holds;
 use super::plan::GiveBack;
+use super::verify::aspect;
 
 /// The changes of an operation that can be given back: one record a target and node, whatever was done to it in between.
 pub fn of_operation(store: &Store, here: &Process, operation: i64, leases: &[Lease]) -> Result<Vec<GiveBack>, PlanError> {
@@ -36,7 +38,7 @@ fn add(records: &mut Vec<GiveBack>, operation: i64, entry: JournalEntry, leases:
     match records.iter_mut().find(|r| r.node == entry.node && r.target == entry.target) {
         // The earliest state is what is given back to.
         Some(record) => {
-            if super::verify::aspect(&entry.change) == super::verify::aspect(&record.change) {
+            if aspect(&entry.change) == aspect(&record.change) {
                 record.change = entry.change;
             }
             if let Some((_, seqs)) = &mut record.journal {
@@ -47,16 +49,29 @@ fn add(records: &mut Vec<GiveBack>, operation: i64, entry: JournalEntry, leases:
             let lease = leases.iter().find(|l| {
                 l.operation == Some(operation) && l.target == entry.target && open_holds(l).any(|h| h.node == entry.node)
             });
+            let hold = lease.and_then(|l| open_holds(l).find(|h| h.node == entry.node));
             records.push(GiveBack {
                 lease: lease.map(|l| l.id.clone()),
+                kept_by: lease.and_then(|l| later(leases, l, &entry.node)),
+                // The return of an earlier lease may have moved what this one gives back to.
+                inverse: hold.map_or(entry.inverse, |h| h.inverse.clone()),
                 node: entry.node,
                 target: entry.target,
                 change: entry.change,
-                inverse: entry.inverse,
                 journal: Some((operation, vec![entry.seq])),
             });
         }
     }
+}
+
+/// The next later lease that holds the same part of the same target on a node.
+pub fn later(leases: &[Lease], lease: &Lease, node: &NodeName) -> Option<String> {
+    leases
+        .iter()
+        .filter(|l| l.id != lease.id && l.made > lease.made && l.target == lease.target)
+        .filter(|l| aspect(&l.change) == aspect(&lease.change) && open_holds(l).any(|h| h.node == *node))
+        .min_by_key(|l| l.made)
+        .map(|l| l.id.clone())
 }
 
 /// What a lease still holds. `id` may be the beginning of one, where that is enough to tell it.
@@ -93,6 +108,7 @@ pub fn of_lease(store: &Store, id: &str, leases: &[Lease]) -> Result<Vec<GiveBac
                 inverse: hold.inverse.clone(),
                 journal: lease.operation.map(|operation| (operation, seqs)),
                 lease: Some(lease.id.clone()),
+                kept_by: later(leases, lease, &hold.node),
             }
         })
         .collect())

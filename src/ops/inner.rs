@@ -149,7 +149,7 @@ fn here_only(store: &Store, here: &Process, node: &NodeName, why: String) -> Her
     HereOnly { node: node.clone(), store: store.clone(), here: here.clone(), why }
 }
 
-/// One lease an id: the store's word goes first, files add nodes that it does not name.
+/// One lease an id: the store tells whose it is, files on nodes what it holds.
 pub fn merge(own: Vec<Lease>, found: Vec<Lease>) -> Vec<Lease> {
     let mut leases = own;
     for lease in found {
@@ -157,8 +157,10 @@ pub fn merge(own: Vec<Lease>, found: Vec<Lease>) -> Vec<Lease> {
             None => leases.push(lease),
             Some(known) => {
                 for hold in lease.holds {
-                    if !known.holds.iter().any(|h| h.node == hold.node) {
-                        known.holds.push(hold);
+                    match known.holds.iter_mut().find(|h| h.node == hold.node) {
+                        // Another machine may have moved what the lease gives back to: the file on the node is newer.
+                        Some(own) => (own.change, own.inverse) = (hold.change, hold.inverse),
+                        None => known.holds.push(hold),
                     }
                 }
             }

@@ -100,6 +100,9 @@ pub struct GiveBack {
     pub journal: Option<(i64, Vec<u32>)>,
     /// The lease that is then closed.
     pub lease: Option<String>,
+    /// A later lease that holds the same part of the target: the server stays as it is, and that lease gives back to
+    /// the state before this one.
+    pub kept_by: Option<String>,
 }
 
 impl Plan {

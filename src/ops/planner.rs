@@ -13,7 +13,7 @@ use crate::store::{Lease, Who};
 use super::guard::{self, Context};
 use super::plan::{Basis, ExecPlan, GiveBack, Plan, Step};
 use super::targets;
-use super::verify::{Holds, describe, holds};
+use super::verify::{describe, holds};
 use super::{PlanError, Request, Verb};
 
 /// Longest lease that is accepted: a change that is to stay longer belongs into the configuration.
@@ -39,6 +39,8 @@ struct Draft<'v> {
     node: &'v Arc<NodeView>,
     target: Target,
     change: Change,
+    /// A later lease holds the target: nothing is sent.
+    kept: bool,
 }
 
 /// Can the node's reading be planned with? Stale readings are: `apply` reads again before it sends.
@@ -71,7 +73,11 @@ pub fn plan(request: Request, view: &FleetView, known: Known<'_>) -> Result<Plan
         Verb::Exec { .. } => Vec::new(),
     };
     if let Some(only) = known.only {
-        drafts.retain(|d| only.iter().any(|s| s.node == d.node.meta.name && s.target == d.target && s.change == d.change));
+        // Drafts on nodes that cannot be read stay: they become the words for those nodes, never steps.
+        drafts.retain(|d| {
+            readable(d.node).is_none()
+                || only.iter().any(|s| s.node == d.node.meta.name && s.target == d.target && s.change == d.change)
+        });
     }
     let is_undo = matches!(request.verb, Verb::Undo { .. } | Verb::ReturnLease { .. });
     let mut unreachable: Vec<(NodeName, String)> =
@@ -130,7 +136,7 @@ fn on_servers<'v>(
     let drafts: Vec<Draft<'v>> = found
         .into_iter()
         .filter(|f| readable(f.node).is_some())
-        .map(|f| Draft { node: f.node, target: Target::Server(f.server), change: change.clone() })
+        .map(|f| Draft { node: f.node, target: Target::Server(f.server), change: change.clone(), kept: false })
         .collect();
     if drafts.is_empty() {
         return Err(nobody_readable(scope));
@@ -157,8 +163,11 @@ fn on_named<'v>(
             (Target::Table(_), _) => true,
         }
     };
-    let drafts: Vec<Draft<'v>> =
-        live.iter().filter(|n| has(n)).map(|n| Draft { node: n, target: target.clone(), change: change.clone() }).collect();
+    let drafts: Vec<Draft<'v>> = live
+        .iter()
+        .filter(|n| has(n))
+        .map(|n| Draft { node: n, target: target.clone(), change: change.clone(), kept: false })
+        .collect();
     if drafts.is_empty() {
         let what = match (target, change) {
             (Target::Server(at), Change::AddServer(_)) => format!("pool {}", at.pool),
@@ -175,10 +184,12 @@ fn given_back<'v>(scope: &[&'v Arc<NodeView>], records: &[GiveBack]) -> Vec<Draf
     let mut drafts = Vec::new();
     for record in records.iter().rev() {
         if let Some(node) = by_name.get(record.node.as_str()).copied() {
+            let kept = record.kept_by.is_some();
             drafts.extend(record.inverse.iter().map(|change| Draft {
                 node,
                 target: record.target.clone(),
                 change: change.clone(),
+                kept,
             }));
         }
     }
@@ -196,7 +207,7 @@ fn step(draft: &Draft<'_>, seen: &NodeObs, nodes: &[NodeHandle]) -> Result<Step,
         }
         admin.can_add(at.pool.as_str(), new, seen)?;
     }
-    let already = matches!(holds(&draft.target, &draft.change, seen), Holds::Yes(_)) && !is_repeatable(&draft.change);
+    let already = draft.kept || (holds(&draft.target, &draft.change, seen).is_yes() && !is_repeatable(&draft.change));
     let commands = if already { Vec::new() } else { admin.encode(&draft.target, &draft.change, seen)? };
     let now = match &draft.target {
         Target::Server(at) => seen.server(at.pool.as_str(), at.server.as_str()).map_or_else(|| "not there".to_owned(), describe),

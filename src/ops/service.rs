@@ -121,9 +121,17 @@ impl Ops {
     }
 
     /// A return of exactly what `lease` names.
-    pub(super) fn plan_give_back(&self, request: Request, view: &FleetView, lease: &Lease) -> Result<Plan, PlanError> {
-        let records = give_back::of_lease(&self.inner.store, &lease.id, std::slice::from_ref(lease))?;
-        self.plan_with(request, view, &[], &records)
+    pub(super) fn plan_give_back(
+        &self,
+        request: Request,
+        view: &FleetView,
+        lease: &Lease,
+        all: &[Lease],
+    ) -> Result<Plan, PlanError> {
+        let mut leases: Vec<Lease> = all.iter().filter(|l| l.id != lease.id).cloned().collect();
+        leases.push(lease.clone());
+        let records = give_back::of_lease(&self.inner.store, &lease.id, &leases)?;
+        self.plan_with(request, view, &leases, &records)
     }
 
     pub fn approve(&self, plan: Plan, approval: Approval) -> Result<Approved, Refusal> {

@@ -13,6 +13,7 @@ use crate::store::{Lease, LeaseHold, LeaseState, Store};
 
 use super::apply::{observe, unread, want};
 use super::blocking::on_store;
+use super::give_back::later;
 use super::inner::{Inner, merge, open_holds};
 use super::lease_files;
 use super::lock::{self, lease_name};
@@ -83,6 +84,7 @@ pub async fn sweep(ops: &Ops) -> SweepReport {
         return report;
     }
     let now = Timestamp::now();
+    // Oldest first: of several on one server, the later ones inherit what the earlier give back to.
     for lease in leases(inner).await.into_iter().filter(|l| l.has_ended(now)) {
         give_back(ops, lease, &mut report).await;
     }
@@ -102,6 +104,9 @@ pub async fn after_operation(inner: &Arc<Inner>) {
 
 async fn give_back(ops: &Ops, lease: Lease, report: &mut SweepReport) {
     let inner = ops.inner();
+    // An earlier return of this sweep may have changed it.
+    let all = inner.merged_leases(inner.found_before()).await;
+    let lease = all.iter().find(|l| l.id == lease.id).cloned().unwrap_or(lease);
     let needed = want(std::iter::once(&lease.target));
     let seen: BTreeMap<NodeName, Result<NodeObs, String>> = join_all(open_holds(&lease).map(|hold| {
         let needed = &needed;
@@ -116,8 +121,9 @@ async fn give_back(ops: &Ops, lease: Lease, report: &mut SweepReport) {
     .await
     .into_iter()
     .collect();
-    let (overtaken, rest): (Vec<LeaseHold>, Vec<LeaseHold>) =
-        open_holds(&lease).cloned().partition(|hold| is_overtaken(&lease, hold, seen.get(&hold.node)));
+    let (overtaken, rest): (Vec<LeaseHold>, Vec<LeaseHold>) = open_holds(&lease)
+        .cloned()
+        .partition(|hold| later(&all, &lease, &hold.node).is_none() && is_overtaken(&lease, hold, seen.get(&hold.node)));
     if !overtaken.is_empty() {
         close_overtaken(inner, &lease, &overtaken).await;
         report.overtaken.push(Lease { holds: overtaken, ..lease.clone() });
@@ -126,7 +132,7 @@ async fn give_back(ops: &Ops, lease: Lease, report: &mut SweepReport) {
         return;
     }
     let lease = Lease { holds: rest, ..lease };
-    match apply(ops, &lease, seen).await {
+    match apply(ops, &lease, &all, seen).await {
         Ok(()) => report.returned.push(lease),
         Err(why) => report.failed.push((lease, why)),
     }
@@ -156,7 +162,7 @@ async fn close_overtaken(inner: &Inner, lease: &Lease, overtaken: &[LeaseHold]) 
 }
 
 /// Through the same plan, guards, locks and record as any other change; the end of the lease is what confirms it.
-async fn apply(ops: &Ops, lease: &Lease, seen: BTreeMap<NodeName, Result<NodeObs, String>>) -> Result<(), String> {
+async fn apply(ops: &Ops, lease: &Lease, all: &[Lease], seen: BTreeMap<NodeName, Result<NodeObs, String>>) -> Result<(), String> {
     let view = view_of(ops.inner(), seen);
     let request = Request {
         verb: Verb::ReturnLease { lease: lease.id.clone() },
@@ -165,7 +171,7 @@ async fn apply(ops: &Ops, lease: &Lease, seen: BTreeMap<NodeName, Result<NodeObs
         lease: None,
         force: false,
     };
-    let plan = ops.plan_give_back(request, &view, lease).map_err(|e| e.to_string())?;
+    let plan = ops.plan_give_back(request, &view, lease, all).map_err(|e| e.to_string())?;
     let word = plan.confirm_word.clone();
     let approved = ops.approve(plan, Approval::Typed(word)).map_err(|refusal| refusal.to_string())?;
     match ops.apply(approved).outcome().await {

@@ -34,6 +34,17 @@ impl Store {
         })
     }
 
+    /// What the lease gives back to on a node moved, because an earlier lease was closed under it.
+    pub fn change_inverse(&self, id: &str, node: &NodeName, inverse: &[Change]) -> Result<(), StoreError> {
+        self.write(|tx| {
+            tx.execute(
+                "UPDATE lease_holds SET inverse = ?3 WHERE lease = ?1 AND node = ?2",
+                params![id, node.as_str(), to_json(&inverse)?],
+            )
+            .map(|_| ())
+        })
+    }
+
     /// What was done on a node became something else (a drain that ended in maintenance); the inverse stays.
     pub fn change_hold(&self, id: &str, node: &NodeName, change: &Change) -> Result<(), StoreError> {
         self.write(|tx| {

@@ -43,6 +43,11 @@ impl Cx {
     pub fn step(&self, index: usize) -> Option<&Step> {
         self.plan.steps.get(index)
     }
+    /// The later lease because of which a step of an undo sends nothing.
+    pub fn kept_by(&self, step: &Step) -> Option<&String> {
+        let records = &self.plan.basis.given_back;
+        records.iter().find(|r| r.node == step.node && r.target == step.target)?.kept_by.as_ref()
+    }
     /// The lease of this operation that holds a target on a node.
     fn lease(&self, job: &NodeJob, target: &Target) -> Option<LeaseFile> {
         let lease = self.leases.iter().find(|l| l.target == *target)?;
@@ -129,7 +134,10 @@ async fn run_wave(cx: &Cx, job: &NodeJob, wave: &[usize]) -> Vec<StepDone> {
     for index in wave {
         match cx.step(*index) {
             Some(step) if step.already => {
-                let text = holds(&step.target, &step.change, &job.seen).text().to_owned();
+                let text = match cx.kept_by(step) {
+                    Some(lease) => format!("left as it is: lease {lease} holds it on and gives it back"),
+                    None => holds(&step.target, &step.change, &job.seen).text().to_owned(),
+                };
                 done.push(StepDone {
                     index: *index,
                     result: NodeResult::Already,

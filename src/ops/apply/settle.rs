@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use crate::model::{Change, NodeName};
-use crate::ops::lease_files;
+use crate::ops::lease_files::{self, LeaseFile};
 use crate::ops::lock::{self, lease_name};
 use crate::ops::plan::{GiveBack, Step};
 use crate::ops::verify::{Aspect, Holds, aspect, holds};
@@ -110,6 +110,9 @@ pub async fn close(cx: &Cx, jobs: &BTreeMap<NodeName, Arc<NodeJob>>, done: &[Ste
         if let Some(lease) = &record.lease {
             returned.push((lease.clone(), record.node.clone()));
         }
+        if let Some(later) = record.kept_by.as_ref().and_then(|id| known.iter().find(|l| l.id == *id)) {
+            inherit(cx, jobs, later, record).await;
+        }
     }
     for lease in known.iter().filter(|l| !cx.leases.iter().any(|own| own.id == l.id)) {
         for hold in lease.holds.iter().filter(|h| h.state == LeaseState::Open) {
@@ -144,6 +147,28 @@ pub async fn close(cx: &Cx, jobs: &BTreeMap<NodeName, Arc<NodeJob>>, done: &[Ste
     }
 }
 
+/// The later lease gives back to the state before the one that is closed now.
+async fn inherit(cx: &Cx, jobs: &BTreeMap<NodeName, Arc<NodeJob>>, later: &Lease, record: &GiveBack) {
+    let mut later = later.clone();
+    for hold in later.holds.iter_mut().filter(|h| h.node == record.node) {
+        hold.inverse.clone_from(&record.inverse);
+    }
+    let (id, node, inverse) = (later.id.clone(), record.node.clone(), record.inverse.clone());
+    let stored = blocking::on_store(&cx.inner.store, move |store| store.change_inverse(&id, &node, &inverse)).await;
+    if let Err(e) = stored {
+        cx.report.warn(None, format!("lease {} could not be changed in the store: {e}", later.id));
+    }
+    let Some(job) = jobs.get(&record.node) else { return };
+    let Some(files) = job.handle.transport.as_ref().and_then(|t| t.files()) else { return };
+    if let Some(file) = LeaseFile::of(&later, &record.node, &job.identity()) {
+        let deadline = cx.inner.fleet.settings.timeout;
+        if let Err(e) = lease_files::replace(files, &job.handle.lock_dir, &file, deadline).await {
+            cx.report.warn(Some(&record.node), format!("lease {} could not be changed on the node: {e}", later.id));
+        }
+    }
+    cx.inner.forget_found(&[(later.id.clone(), record.node.clone())]);
+}
+
 /// All steps that give this record back hold.
 fn is_given_back(cx: &Cx, done: &[StepDone], record: &GiveBack) -> bool {
     let mut any = false;
@@ -164,6 +189,7 @@ fn is_lifted(cx: &Cx, done: &[StepDone], lease: &Lease, hold: &LeaseHold) -> boo
     done.iter().any(|d| {
         let Some(step) = cx.step(d.index) else { return false };
         matches!(d.result, NodeResult::Done | NodeResult::Already)
+            && cx.kept_by(step).is_none()
             && step.node == hold.node
             && step.target == lease.target
             && aspect(&step.change) == aspect(&lease.change)

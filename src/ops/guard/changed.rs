@@ -8,7 +8,7 @@ use super::{Context, seen, verdict};
 pub fn check(context: &Context<'_>) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for record in context.known.give_back {
-        if aspect(&record.change) == Aspect::Passing {
+        if aspect(&record.change) == Aspect::Passing || record.kept_by.is_some() {
             continue;
         }
         let Some(seen) = seen(context, &record.node) else { continue };
