@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use lbdeck::config::{Fleet, HaproxyAccess, HaproxySpec, MinHealthy, PoolPolicy, Settings};
 use lbdeck::engine::haproxy::Haproxy as Engine;
-use lbdeck::engine::{Engine as _, NodeHandle, Want};
+use lbdeck::engine::{NodeHandle, Want};
 use lbdeck::model::{Exit, FleetView, Health, NodeMeta, NodeView, Problem};
 use lbdeck::ops::{
     Approval, AtDeadline, DrainOptions, Event, EventKind, Ops, Outcome, Plan, Refusal, Request, Running, Selector, Verb,
@@ -161,7 +161,7 @@ pub fn handle(i: usize, haproxy: &Haproxy, transport: Arc<dyn Transport>, lock_d
     let meta = NodeMeta {
         name: name.as_str().into(),
         address: "127.0.0.1".into(),
-        zone: Some(if i % 2 == 0 { "a" } else { "b" }.into()),
+        zone: Some(if i.is_multiple_of(2) { "a" } else { "b" }.into()),
         role: None,
         tags: Vec::new(),
         groups: Vec::new(),
