@@ -27,8 +27,8 @@ pub struct Inner {
     pub tasks: TaskTracker,
     pub sweeping: AtomicBool,
     locks: HashMap<NodeName, Arc<dyn LockService>>,
-    /// Leases as their files on nodes tell, by node and file.
-    found: Mutex<BTreeMap<NodeName, HashMap<LeaseName, Lease>>>,
+    /// Leases as their files on nodes tell, by node and file; None for files of another engine of the host.
+    found: Mutex<BTreeMap<NodeName, HashMap<LeaseName, Option<Lease>>>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -87,7 +87,8 @@ impl Inner {
         Arc::new(here_only(&self.store, &self.here, node, why))
     }
 
-    /// The leases behind these names on a node. Files that were read before are not read again: they never change hands.
+    /// This node's leases among these files. Nodes of the fleet file, or of another fleet, may be engines of one host and share
+    /// its folder: what belongs to another engine is left out. Files that were read before are not read again: they never change.
     pub async fn leases_found(&self, handle: &NodeHandle, names: &[LeaseName]) -> Vec<Lease> {
         let known = {
             let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,10 +98,15 @@ impl Inner {
             mine.clone()
         };
         let Some(files) = handle.transport.as_ref().and_then(|t| t.files()) else { return Vec::new() };
+        let Some(identity) = handle.engine.as_ref().map(|e| e.identity()) else { return Vec::new() };
+        let identity = identity.as_str();
         let unread = names.iter().filter(|n| !known.contains_key(*n));
         let read = join_all(unread.map(|name| async move {
             match lease_files::read(files, &handle.lock_dir, name, self.fleet.settings.timeout).await {
-                Ok(Some(file)) => Some((name.clone(), file.into_lease(handle.name().clone()))),
+                Ok(Some(file)) => {
+                    let ours = (file.engine == identity).then(|| file.into_lease(handle.name().clone()));
+                    Some((name.clone(), ours))
+                }
                 Ok(None) => None,
                 Err(e) => {
                     tracing::warn!(node = %handle.name(), error = %e, "a lease could not be read");
@@ -112,13 +118,13 @@ impl Inner {
         let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = all.entry(handle.name().clone()).or_default();
         mine.extend(read.into_iter().flatten());
-        mine.values().cloned().collect()
+        mine.values().flatten().cloned().collect()
     }
 
     /// What is known without asking any node.
     pub fn found_before(&self) -> Vec<Lease> {
         let all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().flat_map(|leases| leases.values().cloned()).collect()
+        all.values().flat_map(|leases| leases.values().flatten().cloned()).collect()
     }
 
     /// Ends of leases that were seen on nodes, whoever made them.
@@ -130,7 +136,7 @@ impl Inner {
         let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         for (id, node) in closed {
             if let Some(leases) = all.get_mut(node) {
-                leases.retain(|_, lease| lease.id != *id);
+                leases.retain(|_, lease| lease.as_ref().is_none_or(|lease| lease.id != *id));
             }
         }
     }

@@ -26,17 +26,8 @@ pub async fn leases(inner: &Inner) -> Vec<Lease> {
         let files = handle.transport.as_ref().and_then(|t| t.files())?;
         match lease_files::list(files, &handle.lock_dir, inner.fleet.settings.timeout).await {
             Ok(names) => {
-                let identity = handle.engine.as_ref().map(|e| e.identity())?;
                 let found = inner.leases_found(handle, &names).await;
-                // Two nodes of the fleet file may be engines of one host and share its folder.
-                let of_this: Vec<Lease> = found
-                    .into_iter()
-                    .filter(|l| {
-                        let name = lease_name(&lock::key(&identity, &l.target), &l.target, &l.id, l.ends);
-                        names.contains(&name)
-                    })
-                    .collect();
-                Some((handle.name().clone(), of_this))
+                Some((handle.name().clone(), found))
             }
             Err(e) => {
                 tracing::warn!(node = %handle.name(), error = %e, "leases could not be listed");

@@ -18,6 +18,7 @@ mod replies;
 mod socket;
 mod words;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -88,7 +89,7 @@ impl Haproxy {
         let socket = |endpoint: Endpoint| Socket::new(transport.clone(), endpoint, limit);
         let (identity, access) = match &spec.access {
             HaproxyAccess::Socket(path) => {
-                (format!("haproxy:{}", path.display()), Access::Socket(socket(Endpoint::Unix(path.clone()))))
+                (format!("haproxy:{}", one_name(path).display()), Access::Socket(socket(Endpoint::Unix(path.clone()))))
             }
             HaproxyAccess::Tcp(address) => {
                 (format!("haproxy:tcp:{address}"), Access::Socket(socket(Endpoint::Tcp(address.clone()))))
@@ -190,6 +191,11 @@ impl Haproxy {
     fn has(&self, first: (u16, u16)) -> bool {
         self.release.load(Ordering::Relaxed) >= packed(first)
     }
+}
+
+/// `/var/run` is `/run` on every system that has both: two operators who write them differently must find the same lock.
+fn one_name(socket: &Path) -> PathBuf {
+    socket.strip_prefix("/var/run").map_or_else(|_| socket.to_owned(), |rest| Path::new("/run").join(rest))
 }
 
 fn packed((major, minor): (u16, u16)) -> u32 {
