@@ -9,7 +9,7 @@ pub mod keymap;
 mod runner;
 pub mod state;
 mod tasks;
-mod terminal;
+pub mod terminal;
 pub mod theme;
 pub mod update;
 pub mod view;

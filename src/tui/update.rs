@@ -88,7 +88,9 @@ fn on_answer(state: &mut State, answer: Answer) {
             let first = state.unfinished.got.is_none();
             let left = result.as_ref().map_or(0, Vec::len);
             if first && left > 0 {
-                let text = format!("{left} operations were left unfinished: U shows them, u there gives back what they changed");
+                let what = if left == 1 { "1 operation was".to_owned() } else { format!("{left} operations were") };
+                let text =
+                    format!("{what} left unfinished by a process of before: U shows it, u there gives back what it changed");
                 state.say(Tone::Warn, &text);
             }
             got(&mut state.unfinished, now, result)

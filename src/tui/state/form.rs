@@ -470,26 +470,4 @@ mod tests {
         assert_eq!(parse_address("[::1]"), Ok("::1".into()));
         assert!(parse_name("s1; shutdown").is_err());
     }
-
-    #[test]
-    fn nothing_is_approved_before_the_word_is_typed() {
-        let mut form = drain();
-        let plan = Plan {
-            request: form.requests().unwrap().remove(0),
-            summary: "drain web/s1".into(),
-            steps: vec![],
-            exec: None,
-            verdicts: vec![],
-            unreachable: vec![],
-            confirm: ConfirmLevel::Typed,
-            confirm_word: "web/s1".into(),
-            basis: crate::ops::Basis::default(),
-        };
-        form.planned = Planned::Ready(vec![plan.clone()]);
-        assert_eq!(form.approval(&plan), None);
-        form.confirm = Input::new("web/s".into());
-        assert_eq!(form.approval(&plan), None);
-        form.confirm = Input::new("web/s1".into());
-        assert_eq!(form.approval(&plan), Some(Approval::Typed("web/s1".into())));
-    }
 }

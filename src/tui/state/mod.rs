@@ -4,6 +4,7 @@ pub mod act;
 pub mod asks;
 pub mod class;
 pub mod cmdline;
+pub mod curve;
 pub mod form;
 pub mod gather;
 pub mod grid;

@@ -59,7 +59,7 @@ pub enum Kind {
 
 /// The tabs of the top line, in order: what the digits open.
 pub const TABS: [(&str, Screen); 9] = [
-    ("Overview", Screen::Overview),
+    ("Fleet", Screen::Overview),
     ("Nodes", Screen::Nodes),
     ("Pools", Screen::Pools),
     ("Servers", Screen::Servers(None)),
@@ -159,7 +159,7 @@ impl Screen {
     /// How its list is ordered at first.
     fn sort(&self) -> Sort {
         match self.kind() {
-            Kind::Audit | Kind::Operations | Kind::Messages | Kind::Unfinished => Sort::down(0),
+            Kind::Sessions | Kind::Audit | Kind::Operations | Kind::Messages | Kind::Unfinished => Sort::down(0),
             _ => Sort::up(0),
         }
     }

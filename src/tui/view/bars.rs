@@ -7,7 +7,7 @@ use crate::config::duration::show_duration;
 use crate::tui::command::Command;
 use crate::tui::keymap;
 use crate::tui::state::cmdline::CommandLine;
-use crate::tui::state::screen::TABS;
+use crate::tui::state::screen::{Screen, TABS};
 use crate::tui::state::{State, Typing};
 use crate::tui::theme::Tone;
 use crate::tui::widget::popup::popup;
@@ -21,9 +21,14 @@ pub fn status(state: &State, buf: &mut Buffer, area: Rect) {
     let bar = theme.bar;
     let tone = |tone| bar.patch(theme.tone(tone));
     buf.set_style(area, bar);
+    // The ages must be readable at every width: what is less important comes after them, and only where it fits.
+    let roomy = area.width >= 100;
     let mut x = put(buf, area, area.x + 1, area.y, "lbdeck", bar.patch(theme.key));
+    if state.fleet.settings.read_only {
+        x = put(buf, area, x + 1, area.y, "READ-ONLY", tone(Tone::Warn));
+    }
     let file = state.fleet.path.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
-    x = put(buf, area, x + 2, area.y, &fit(&crate::model::sanitize(&file), 24), bar);
+    x = put(buf, area, x + 1, area.y, &fit(&crate::model::sanitize(&file), if roomy { 30 } else { 12 }), bar);
     let sums = &state.sums.whole;
     x = put(buf, area, x + 2, area.y, &format!("{} nodes", sums.nodes), bar);
     let connecting = sums.nodes - sums.fresh - sums.stale - sums.dead;
@@ -33,10 +38,8 @@ pub fn status(state: &State, buf: &mut Buffer, area: Rect) {
         (sums.dead, "dead", '✖', Tone::Bad),
         (connecting, "connecting", '…', Tone::Dim),
     ];
-    for (n, word, symbol, kind) in parts {
-        if n > 0 {
-            x = put(buf, area, x + 1, area.y, &format!("{symbol} {n} {word}"), tone(kind));
-        }
+    for (n, word, symbol, kind) in parts.into_iter().filter(|(n, ..)| *n > 0) {
+        x = put(buf, area, x + 1, area.y, &format!("{symbol}{n} {word}"), tone(kind));
     }
     let ages = match state.sums.ages(state.clock.now) {
         None => "no data yet".to_owned(),
@@ -45,25 +48,18 @@ pub fn status(state: &State, buf: &mut Buffer, area: Rect) {
     let old = sums.stale + sums.dead > 0;
     x = put(buf, area, x + 2, area.y, &ages, if old { tone(Tone::Warn) } else { tone(Tone::Dim) });
 
-    let mut right = area;
-    let clock = state.clock.wall.strftime("%H:%M:%SZ").to_string();
-    let start = put_right(buf, Rect { width: right.width.saturating_sub(1), ..right }, area.y, &clock, bar);
-    right.width = start.saturating_sub(area.x + 1);
-    let running = state.running().count();
-    let mut notes: Vec<(String, Tone)> = Vec::new();
-    if state.fleet.settings.read_only {
-        notes.push(("READ-ONLY".into(), Tone::Warn));
-    }
-    if running > 0 {
-        notes.push((format!("▶ {running} running"), Tone::Accent));
-    }
-    for (text, kind) in notes {
-        // Never over what is on the left.
-        if right.right() > x + width(&text) + 2 {
-            let start = put_right(buf, Rect { width: right.width.saturating_sub(1), ..right }, area.y, &text, tone(kind));
-            right.width = start.saturating_sub(area.x + 1);
+    let mut right = area.right().saturating_sub(1);
+    let mut note = |text: &str, kind: Tone| {
+        if x + width(text) + 2 <= right {
+            put(buf, area, right - width(text), area.y, text, tone(kind));
+            right -= width(text) + 2;
         }
+    };
+    let running = state.running().count();
+    if running > 0 {
+        note(&format!("▶{running} running"), Tone::Accent);
     }
+    note(&state.clock.wall.strftime("%H:%M:%SZ").to_string(), Tone::Plain);
 }
 
 fn seconds(age: std::time::Duration) -> String {
@@ -76,10 +72,13 @@ pub fn tabs(state: &State, buf: &mut Buffer, area: Rect, frame: &mut Frame) {
     let on = state.screen().tab();
     let mut x = area.x;
     for (at, (name, screen)) in TABS.iter().enumerate() {
-        let label = format!(" {} {name} ", at + 1);
-        let style = if at == on { theme.tab_on } else { theme.tab };
-        // The mark tells the open one where there is no colour.
-        let end = put(buf, area, x, area.y, &label, style);
+        let label = format!(" {} {name}", at + 1);
+        let end = if at == on {
+            let end = put(buf, area, x, area.y, &label, theme.tab_on);
+            put(buf, area, end, area.y, " ", theme.tab_on)
+        } else {
+            put(buf, area, x, area.y, &label, theme.tab)
+        };
         frame.hits.push((Rect { x, width: end.saturating_sub(x), ..area }, Hit::Screen(screen.clone())));
         x = end;
     }
@@ -90,7 +89,14 @@ pub fn trail(state: &State, buf: &mut Buffer, area: Rect, frame: &mut Frame) {
     let theme = &state.theme;
     let list = &state.journey.here.list;
     let total = state.grid.len();
-    let mut right = if list.len() == total { format!("{total} rows") } else { format!("{} of {total} rows", list.len()) };
+    let mut right = if list.len() == total {
+        match total {
+            1 => "1 row".to_owned(),
+            n => format!("{n} rows"),
+        }
+    } else {
+        format!("{} of {total} rows", list.len())
+    };
     if !list.selected.is_empty() {
         right = format!("{} selected · {right}", list.selected.len());
     }
@@ -105,7 +111,12 @@ pub fn trail(state: &State, buf: &mut Buffer, area: Rect, frame: &mut Frame) {
     let start = put_right(buf, room, area.y, &fit(&right, area.width / 2 + 10), theme.tone(Tone::Dim));
     let left = Rect { width: start.saturating_sub(area.x + 1), ..area };
     let mut x = left.x + 1;
-    for (at, (name, screen)) in state.screen().trail().into_iter().enumerate() {
+    for (at, (mut name, screen)) in state.screen().trail().into_iter().enumerate() {
+        if let Screen::Operation(run) = screen
+            && let Some(run) = super::operations::find(&state.runs, run)
+        {
+            name = run.operation.map_or_else(|| run.summary.clone(), |number| format!("#{number}"));
+        }
         if at > 0 {
             x = put(buf, left, x, left.y, " › ", theme.tone(Tone::Dim));
         }
@@ -155,36 +166,50 @@ pub fn talk(state: &State, buf: &mut Buffer, area: Rect) {
 pub fn hints(state: &State, buf: &mut Buffer, area: Rect, frame: &mut Frame) {
     let theme = &state.theme;
     buf.set_style(area, theme.bar);
+    // What helps on is always in sight, at the right.
+    let whole = area;
+    let mut area = area;
+    for binding in keymap::BINDINGS.iter().filter(|b| matches!(b.command, Command::Help | Command::Quit)).rev() {
+        let (Some(hint), Some(key)) = (binding.hint, binding.keys.first()) else { continue };
+        let need = width(&key.label()) + width(hint) + 3;
+        area.width = area.width.saturating_sub(need);
+        let x = put(buf, whole, area.right() + 1, area.y, &key.label(), theme.bar.patch(theme.key));
+        put(buf, whole, x + 1, area.y, hint, theme.bar);
+        frame.hits.push((Rect { x: area.right(), width: need, ..area }, Hit::Do(binding.command)));
+    }
     let mut x = area.x + 1;
-    let mut refused = None;
+    let mut refused: Vec<(&str, String, String)> = Vec::new();
     for binding in keymap::bindings(state.screen().kind()) {
         let (Some(hint), Some(key)) = (binding.hint, binding.keys.first()) else { continue };
-        let why = match binding.command {
-            // Actions of one list have the same subject: where the first is refused, the rest are for the same reason.
-            Command::Act(action) => state.why_not(action),
-            _ => None,
-        };
-        let label = key.label();
-        let need = width(&label) + width(hint) + 3;
-        if x + need > area.right() {
+        if matches!(binding.command, Command::Help | Command::Quit) {
+            continue;
+        }
+        if let Command::Act(action) = binding.command
+            && let Some(why) = state.why_not(action)
+        {
+            refused.push((hint, key.label(), why));
+            continue;
+        }
+        let start = x;
+        if x + width(&key.label()) + width(hint) + 3 > area.right() {
             break;
         }
-        let off = why.is_some();
-        let (key_style, text_style) = if off { (theme.key_off, theme.key_off) } else { (theme.key, theme.bar) };
-        let start = x;
-        // Where strike-out is not seen, the brackets are.
-        let label = if off { format!("({label})") } else { label };
-        x = put(buf, area, x, area.y, &label, theme.bar.patch(key_style));
-        x = put(buf, area, x + 1, area.y, hint, theme.bar.patch(text_style));
+        x = put(buf, area, x, area.y, &key.label(), theme.bar.patch(theme.key));
+        x = put(buf, area, x + 1, area.y, hint, theme.bar);
         frame.hits.push((Rect { x: start, width: x.saturating_sub(start), ..area }, Hit::Do(binding.command)));
         x += 2;
-        refused = refused.or(why);
     }
-    if let Some(why) = refused {
-        let why = format!("({why})");
-        if x + width(&why) < area.right() {
-            put(buf, area, x, area.y, &why, theme.bar.patch(theme.tone(Tone::Dim)));
+    // Struck out; where strike-out is not seen, the brackets are.
+    let off = theme.bar.patch(theme.key_off);
+    for (hint, key, _) in &refused {
+        let text = format!("({key}) {hint}");
+        if x + width(&text) + 2 > area.right() {
+            return;
         }
+        x = put(buf, area, x, area.y, &text, off) + 2;
+    }
+    if let Some((.., why)) = refused.first() {
+        put(buf, area, x, area.y, why, theme.bar.patch(theme.tone(Tone::Dim)));
     }
 }
 

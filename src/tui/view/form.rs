@@ -9,7 +9,7 @@ use crate::tui::state::State;
 use crate::tui::state::form::{Field, Form, Planned};
 use crate::tui::theme::{Theme, Tone};
 use crate::tui::widget::popup::popup;
-use crate::tui::widget::text::{put, put_right, width};
+use crate::tui::widget::text::{put, put_right, width, wrap};
 
 use super::{Frame, Hit};
 
@@ -26,7 +26,7 @@ pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>, area: Rect, frame: &
     let buf = canvas.buffer_mut();
     let mut y = inner.y;
     for (at, field) in form.fields.iter().enumerate() {
-        if y + 3 >= inner.bottom() {
+        if y + 4 >= inner.bottom() {
             break;
         }
         let line = Rect { y, height: 1, ..inner };
@@ -34,6 +34,12 @@ pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>, area: Rect, frame: &
         frame.hits.push((line, Hit::Field(at)));
         y += 1;
     }
+    let hint = Rect { y, height: 1, ..inner };
+    if let Some(field) = form.fields.get(form.focus) {
+        let (text, tone) = field.error.as_ref().map_or((field.hint(), Tone::Dim), |error| (error.as_str(), Tone::Bad));
+        put(buf, hint, hint.x + 2, hint.y, text, theme.tone(tone));
+    }
+    y += 1;
     let confirm = Rect { y: inner.bottom() - 1, height: 1, ..inner };
     let note = Rect { y: inner.bottom() - 2, height: 1, ..inner };
     let plan = Rect { y, height: note.y.saturating_sub(y), ..inner };
@@ -74,11 +80,9 @@ fn draw_field(buf: &mut Buffer, area: Rect, field: &Field, on: bool, theme: &The
             end = put(buf, area, end, area.y, &text, style);
         }
     }
-    match &field.error {
-        Some(error) => put(buf, area, end + 2, area.y, &format!("! {error}"), theme.tone(Tone::Bad)),
-        None if on => put(buf, area, end + 2, area.y, field.hint(), theme.tone(Tone::Dim)),
-        None => end,
-    };
+    if field.error.is_some() {
+        put(buf, area, end + 1, area.y, "✖", theme.tone(Tone::Bad));
+    }
 }
 
 /// Verdicts first, gravest first, then each node with exactly what it would be sent.
@@ -107,7 +111,9 @@ fn plan_lines(plan: &Plan) -> Vec<(Tone, String)> {
         };
         lines.push((tone, format!("  {sign} {}: {}", verdict.guard, verdict.text)));
     }
-    for (node, why) in &plan.unreachable {
+    // The reach guard names them with the reason.
+    let told = plan.verdicts.iter().any(|v| v.guard == "reach" && v.judgement != Judgement::Ok);
+    for (node, why) in plan.unreachable.iter().filter(|_| !told) {
         lines.push((Tone::Bad, format!("  ✖ {node} will not be touched: {why}")));
     }
     if let Some(exec) = &plan.exec {
@@ -137,7 +143,18 @@ fn draw_plan(buf: &mut Buffer, area: Rect, form: &Form, theme: &Theme, frame: &m
     if area.height < 2 {
         return;
     }
-    let lines = lines(form);
+    // Nothing of a verdict or a command is out of reach: long lines go on, further in.
+    let inset = 8;
+    let lines: Vec<(Tone, String)> = lines(form)
+        .into_iter()
+        .flat_map(|(tone, text)| {
+            let room = area.width.saturating_sub(inset).max(10);
+            let parts = if width(&text) <= area.width { vec![text] } else { wrap(&text, room) };
+            parts.into_iter().enumerate().map(move |(nth, part)| {
+                (tone, if nth == 0 { part } else { format!("{:inset$}{part}", "", inset = usize::from(inset)) })
+            })
+        })
+        .collect();
     let head = Rect { height: 1, ..area };
     buf.set_style(head, theme.head);
     put(buf, head, head.x, head.y, "PLAN", theme.head);
@@ -156,7 +173,9 @@ fn draw_plan(buf: &mut Buffer, area: Rect, form: &Form, theme: &Theme, frame: &m
 
 fn draw_confirmation(buf: &mut Buffer, area: Rect, note: Rect, form: &Form, theme: &Theme) {
     let obstacle = form.obstacle();
-    if let Some(text) = form.note.as_ref().or(obstacle.as_ref()) {
+    // A plan that failed says so itself.
+    let told = matches!(form.planned, Planned::Failed { .. } | Planned::Pending);
+    if let Some(text) = form.note.as_ref().or(obstacle.as_ref().filter(|_| !told)) {
         let tone = if form.note.is_some() { Tone::Bad } else { Tone::Warn };
         put(buf, note, note.x, note.y, text, theme.tone(tone));
     }

@@ -9,7 +9,7 @@ use crate::tui::state::{Page, State};
 use crate::tui::theme::Tone;
 use crate::tui::update;
 use crate::tui::widget::popup::popup;
-use crate::tui::widget::text::{put, put_right, width};
+use crate::tui::widget::text::{put, put_right, width, wrap};
 
 /// Keys of this view first, those that do nothing here with the reason.
 pub fn page(state: &State) -> Page {
@@ -84,7 +84,7 @@ pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>, area: Rect) {
             break;
         }
         put(buf, Rect { width: label, ..body }, body.x, y, name, theme.key);
-        let x = if label == 0 { body.x } else { body.x + label + 2 };
+        let x = if name.is_empty() { body.x } else { body.x + label + 2 };
         let style = if name.is_empty() && label > 0 { theme.tone(Tone::Accent) } else { theme.dialog };
         // Long text goes on in the next lines: nothing of it is out of reach.
         let room = body.right().saturating_sub(x).max(1);
@@ -100,22 +100,4 @@ pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>, area: Rect) {
     let place = format!("{}/{}", page.scroll + 1, page.lines.len());
     put(buf, foot, foot.x, foot.y, "↑↓ pgup pgdn scroll · any other key closes", theme.tone(Tone::Dim));
     put_right(buf, foot, foot.y, &place, theme.tone(Tone::Dim));
-}
-
-/// Cuts text into lines of `room` columns.
-fn wrap(text: &str, room: u16) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for c in text.chars() {
-        let wide = u16::try_from(unicode_width::UnicodeWidthChar::width(c).unwrap_or(0)).unwrap_or(1);
-        if used + wide > room {
-            lines.push(String::new());
-            used = 0;
-        }
-        used += wide;
-        if let Some(line) = lines.last_mut() {
-            line.push(c);
-        }
-    }
-    lines
 }

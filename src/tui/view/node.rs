@@ -10,13 +10,14 @@ use crate::model::{FleetView, Health, NodeName, NodeView, ServerObs, ServerRef};
 use crate::tui::event::Charted;
 use crate::tui::state::State;
 use crate::tui::state::class::{Class, health_tone, health_word};
+use crate::tui::state::curve::sums;
 use crate::tui::state::grid::{Cell, Column, Key, Listing, Row, natural};
 use crate::tui::theme::Tone;
 use crate::tui::widget::chart::sparkline;
 use crate::tui::widget::text::put;
 
 use super::nodes::{age, level_word};
-use super::server::{address, check, drift, state_cell, sum_by_place};
+use super::server::{address, check, drift, state_cell};
 
 pub struct Line {
     node: Arc<NodeView>,
@@ -140,8 +141,9 @@ fn lines(state: &State, name: &NodeName) -> Vec<(&'static str, String, Tone)> {
     place.extend(meta.zone.as_ref().map(|z| format!("zone {z}")));
     place.extend(meta.role.as_ref().map(|r| format!("role {r}")));
     place.extend((!meta.tags.is_empty()).then(|| format!("tags {}", meta.tags.join(" "))));
+    let read = if node.last.is_some() { format!("data {} old", age(node, &ctx).text) } else { "never read".to_owned() };
     let mut out = vec![
-        ("state", format!("{}, data {} old", health_word(node.health), age(node, &ctx).text), health_tone(node.health)),
+        ("state", format!("{}, {read}", health_word(node.health)), health_tone(node.health)),
         ("place", place.join(", "), Tone::Plain),
     ];
     if let Some(problem) = &node.problem {
@@ -192,8 +194,9 @@ fn lines(state: &State, name: &NodeName) -> Vec<(&'static str, String, Tone)> {
     if let Some((Charted::Node(of), samples)) = &state.history
         && of == name
     {
-        let (rate, sessions) = (sum_by_place(samples, |s| s.rate), sum_by_place(samples, |s| s.sessions));
-        let last = |values: &[u32]| values.last().copied().unwrap_or(0);
+        let step = state.fleet.settings.refresh;
+        let (rate, sessions) = (sums(samples, step, |s| s.rate), sums(samples, step, |s| s.sessions));
+        let last = |values: &[Option<u32>]| values.last().copied().flatten().unwrap_or(0);
         let text =
             format!("{} {}/s   {} {} sessions", sparkline(&rate, 24), last(&rate), sparkline(&sessions, 24), last(&sessions));
         out.push(("load", text, Tone::Accent));

@@ -88,33 +88,34 @@ const LANES: &[Column<Lane>] = &[
         |r, _| r.left.map_or_else(|| Cell::dim("-"), |(sessions, ..)| Cell::count(sessions)),
         |a, b| a.left.cmp(&b.left),
     ),
-    Column::left("GONE", (10, 10), 2, |r, _| bar(r), |a, b| a.left.cmp(&b.left)),
+    Column::left("GONE", (10, 10), 3, |r, _| bar(r), |a, b| a.left.cmp(&b.left)),
     Column::right(
         "QUEUE",
         (5, 6),
-        4,
+        5,
         |r, _| r.left.map_or_else(|| Cell::dim("-"), |(_, queue, _)| Cell::count(queue)),
         |a, b| a.left.cmp(&b.left),
     ),
     Column::right(
         "CONN",
         (4, 6),
-        4,
+        5,
         |r, _| Cell::optional(r.left.and_then(|(_, _, connections)| connections)),
         |a, b| a.left.cmp(&b.left),
     ),
     Column::right("ETA", (5, 7), 1, |r, _| Cell::duration(r.eta), |a, b| a.eta.cmp(&b.eta)),
-    Column::right("WAITED", (6, 7), 3, |r, _| Cell::duration(r.waited), |a, b| a.waited.cmp(&b.waited)),
+    Column::right("WAITED", (6, 7), 4, |r, _| Cell::duration(r.waited), |a, b| a.waited.cmp(&b.waited)),
     Column::left(
         "WHAT",
         (12, 100),
-        0,
+        2,
         |r, _| Cell::new(r.text.clone(), if r.phase == Phase::Failed { Tone::Bad } else { Tone::Plain }),
         |a, b| a.text.cmp(&b.text),
     ),
 ];
 
-fn find(runs: &[Run], number: i64) -> Option<&Run> {
+/// The run of this number of the console.
+pub fn find(runs: &[Run], number: i64) -> Option<&Run> {
     runs.iter().find(|r| i64::try_from(r.id) == Ok(number))
 }
 
@@ -128,7 +129,9 @@ pub fn head(state: &State, number: i64, buf: &mut Buffer, area: Rect) {
     let (text, tone) = run.state();
     let name = run.operation.map_or_else(String::new, |n| format!("#{n} "));
     let x = put(buf, area, area.x + 1, area.y, &format!("{name}{}", run.summary), theme.key);
-    let x = put(buf, area, x + 2, area.y, &text, theme.tone(tone));
+    // Outcomes begin with what they are the outcome of.
+    let text = text.strip_prefix(&run.summary).map_or(text.as_str(), |rest| rest.trim_start_matches([':', ' ']));
+    let x = put(buf, area, x + 2, area.y, text, theme.tone(tone));
     put(buf, area, x + 2, area.y, &show_duration(run.took(state.clock.now)), theme.tone(Tone::Dim));
 }
 

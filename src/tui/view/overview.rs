@@ -8,14 +8,13 @@ use crate::model::ServerRef;
 use crate::tui::event::Charted;
 use crate::tui::state::State;
 use crate::tui::state::class::Class;
+use crate::tui::state::curve::sums;
 use crate::tui::state::grid::{Cell, Column, Key, Listing, Row, natural};
 use crate::tui::state::screen::Screen;
 use crate::tui::state::sums::ZoneSums;
 use crate::tui::theme::Tone;
 use crate::tui::widget::chart::sparkline;
 use crate::tui::widget::text::{fit, put, short};
-
-use super::server::sum_by_place;
 
 pub struct Problem(Finding);
 
@@ -115,9 +114,10 @@ pub fn panel(state: &State, buf: &mut Buffer, area: Rect) {
     if let Some((Charted::Fleet, samples)) = &state.history
         && area.width >= 100
     {
+        let step = state.fleet.settings.refresh;
         let room = usize::from(area.width - 78).min(60);
         for (offset, (name, values)) in
-            [("rate/s ", sum_by_place(samples, |s| s.rate)), ("sessions ", sum_by_place(samples, |s| s.sessions))]
+            [("rate/s ", sums(samples, step, |s| s.rate)), ("sessions ", sums(samples, step, |s| s.sessions))]
                 .into_iter()
                 .enumerate()
         {

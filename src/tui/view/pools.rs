@@ -78,7 +78,7 @@ const COLUMNS: &[Column<PoolLine>] = &[
     ),
     Column::left(
         "RELOAD",
-        (6, 6),
+        (7, 8),
         5,
         |r, _| if r.drift { Cell::new("⟲ loses", Tone::Warn) } else { Cell::dim("-") },
         |a, b| a.drift.cmp(&b.drift),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::collect::Sample;
 use crate::config::duration::show_duration;
 use crate::model::{Health, NodeView, ServerObs, ServerRef};
 use crate::tui::event::{Charted, Series};
 use crate::tui::state::State;
 use crate::tui::state::class::Class;
+use crate::tui::state::curve::{greatest, sums};
 use crate::tui::state::grid::{Cell, Column, Key, Listing, Row, natural};
 use crate::tui::state::index;
 use crate::tui::theme::Tone;
@@ -229,30 +229,6 @@ pub fn charts_height(body: u16, rows: u16) -> u16 {
     }
 }
 
-/// Adds the samples of several nodes up, newest with newest.
-pub fn sum_by_place(samples: &Series, of: fn(&Sample) -> u32) -> Vec<u32> {
-    let longest = samples.iter().map(|(_, s)| s.len()).max().unwrap_or(0);
-    let mut sums = vec![0u32; longest];
-    for (_, series) in samples {
-        for (sum, sample) in sums.iter_mut().rev().zip(series.iter().rev()) {
-            *sum = sum.saturating_add(of(sample));
-        }
-    }
-    sums
-}
-
-/// The greatest of several nodes at each place: latencies do not add up.
-fn most_by_place(samples: &Series, of: fn(&Sample) -> u32) -> Vec<u32> {
-    let longest = samples.iter().map(|(_, s)| s.len()).max().unwrap_or(0);
-    let mut most = vec![0u32; longest];
-    for (_, series) in samples {
-        for (known, sample) in most.iter_mut().rev().zip(series.iter().rev()) {
-            *known = (*known).max(of(sample));
-        }
-    }
-    most
-}
-
 pub fn charts(state: &State, server: &ServerRef, buf: &mut Buffer, area: Rect) {
     let Some((Charted::Server(of), samples)) = &state.history else { return };
     if of != server || area.height < 3 {
@@ -264,11 +240,12 @@ pub fn charts(state: &State, server: &ServerRef, buf: &mut Buffer, area: Rect) {
 /// Rate, sessions, latency and errors in a square, or side by side where there is little height.
 pub fn four_charts(state: &State, samples: &Series, buf: &mut Buffer, area: Rect) {
     let theme = &state.theme;
+    let step = state.fleet.settings.refresh;
     let series = [
-        ("RATE", "/s", Tone::Accent, sum_by_place(samples, |s| s.rate)),
-        ("SESSIONS", "", Tone::Ok, sum_by_place(samples, |s| s.sessions)),
-        ("LATENCY (slowest node)", "ms", Tone::Warn, most_by_place(samples, |s| s.latency_ms)),
-        ("ERRORS", "/s", Tone::Bad, sum_by_place(samples, |s| s.errors)),
+        ("RATE", "/s", Tone::Accent, sums(samples, step, |s| s.rate)),
+        ("SESSIONS", "", Tone::Ok, sums(samples, step, |s| s.sessions)),
+        ("LATENCY (slowest node)", "ms", Tone::Warn, greatest(samples, step, |s| s.latency_ms)),
+        ("ERRORS", "/s", Tone::Bad, sums(samples, step, |s| s.errors)),
     ];
     let (columns, rows) = if area.height >= 8 { (2u16, 2u16) } else { (4, 1) };
     let (wide, high) = (area.width / columns, area.height / rows);

@@ -11,13 +11,12 @@ use crate::model::{FleetView, Health, PoolName, ServerObs};
 use crate::tui::event::Charted;
 use crate::tui::state::State;
 use crate::tui::state::class::Class;
+use crate::tui::state::curve::sums;
 use crate::tui::state::grid::{Align, Cell, Column, Ctx, Grid, Key, Listing, Row, Shape, natural};
 use crate::tui::state::index::{self, CellAt, Index, ServerLine};
 use crate::tui::theme::Tone;
 use crate::tui::widget::chart::sparkline;
 use crate::tui::widget::text::{put, short};
-
-use super::server::sum_by_place;
 
 /// A server's line with its cells, so that the rows need nothing else.
 pub struct ServerRow {
@@ -74,11 +73,14 @@ const COLUMNS: &[Column<ServerRow>] = &[
         "STATE",
         (7, 28),
         0,
-        |r, _| Cell::new(r.line.classes.text(), r.line.classes.tone()),
+        |r, _| {
+            let reload = if r.line.drift { " ⟲" } else { "" };
+            Cell::new(format!("{}{reload}", r.line.classes.text()), r.line.classes.tone())
+        },
         |a, b| b.line.classes.worst().cmp(&a.line.classes.worst()),
     ),
     Column::right("SESS", (4, 7), 1, |r, _| Cell::count(r.line.sessions), |a, b| a.line.sessions.cmp(&b.line.sessions)),
-    Column::right("RATE/s", (6, 7), 2, |r, _| Cell::count(r.line.rate), |a, b| a.line.rate.cmp(&b.line.rate)),
+    Column::right("RATE/s", (6, 7), 3, |r, _| Cell::count(r.line.rate), |a, b| a.line.rate.cmp(&b.line.rate)),
     Column::right("WGT", (3, 7), 2, |r, _| weight(&r.line), |a, b| a.line.weight.cmp(&b.line.weight)),
     Column::right("QUEUE", (5, 6), 4, |r, _| Cell::fault(r.line.queue), |a, b| a.line.queue.cmp(&b.line.queue)),
     Column::right(
@@ -92,16 +94,9 @@ const COLUMNS: &[Column<ServerRow>] = &[
     Column::left(
         "DIFFER",
         (6, 24),
-        2,
+        1,
         |r, _| if r.line.disagree.any() { Cell::new(r.line.disagree.text(), Tone::Warn) } else { Cell::dim("-") },
         |a, b| a.line.disagree.text().cmp(&b.line.disagree.text()),
-    ),
-    Column::left(
-        "RELOAD",
-        (6, 7),
-        3,
-        |r, _| if r.line.drift { Cell::new("⟲ loses", Tone::Warn) } else { Cell::dim("-") },
-        |a, b| a.line.drift.cmp(&b.line.drift),
     ),
     Column::left(
         "ADDRESS",
@@ -172,7 +167,7 @@ impl Grid for ServerGrid {
     }
     fn shape(&self, column: usize) -> Shape {
         match self.node(column) {
-            Some(_) => Shape { title: "", align: Align::Left, min: 4, max: 13, rank: 2 },
+            Some(_) => Shape { title: "", align: Align::Left, min: 4, max: 13, rank: 1 },
             None => self.list.shape(column),
         }
     }
@@ -246,11 +241,11 @@ pub fn panel(state: &State, pool: &PoolName, buf: &mut Buffer, area: Rect) {
     if let Some((Charted::Pool(of), samples)) = &state.history
         && of == pool
     {
-        for (name, values) in [("rate/s", sum_by_place(samples, |s| s.rate)), ("sessions", sum_by_place(samples, |s| s.sessions))]
-        {
+        let step = state.fleet.settings.refresh;
+        for (name, values) in [("rate/s", sums(samples, step, |s| s.rate)), ("sessions", sums(samples, step, |s| s.sessions))] {
             x = put(buf, area, x, area.y, name, theme.tone(Tone::Dim)) + 1;
             x = put(buf, area, x, area.y, &sparkline(&values, 20), theme.tone(Tone::Accent)) + 1;
-            let last = values.last().copied().unwrap_or(0);
+            let last = values.last().copied().flatten().unwrap_or(0);
             x = put(buf, area, x, area.y, &short(u64::from(last)), theme.tone(Tone::Plain)) + 2;
         }
     }

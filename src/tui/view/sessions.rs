@@ -21,7 +21,7 @@ impl Row for Line {
 }
 
 const COLUMNS: &[Column<Line>] = &[
-    Column::right("AGE", (5, 8), 0, |r, _| Cell::duration(r.session.age), |a, b| b.session.age.cmp(&a.session.age)),
+    Column::right("AGE", (5, 8), 0, |r, _| Cell::duration(r.session.age), |a, b| a.session.age.cmp(&b.session.age)),
     Column::left("NODE", (6, 20), 0, |r, _| Cell::name(r.node.as_str()), |a, b| natural(a.node.as_str(), b.node.as_str())),
     Column::left(
         "SOURCE",

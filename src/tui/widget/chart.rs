@@ -9,11 +9,11 @@ use super::text;
 const EIGHTHS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The newest `width` values as one line of text, scaled to the greatest; oldest first, padded on the left.
-pub fn sparkline(values: &[u32], width: usize) -> String {
+pub fn sparkline(values: &[Option<u32>], width: usize) -> String {
     let shown = values.get(values.len().saturating_sub(width)..).unwrap_or_default();
-    let most = shown.iter().copied().max().unwrap_or(0).max(1);
+    let most = shown.iter().flatten().copied().max().unwrap_or(0).max(1);
     let mut out = " ".repeat(width.saturating_sub(shown.len()));
-    out.extend(shown.iter().map(|v| EIGHTHS[eighths(*v, most, 8).saturating_sub(1)]));
+    out.extend(shown.iter().map(|value| value.map_or(' ', |v| EIGHTHS[eighths(v, most, 8).saturating_sub(1)])));
     out
 }
 
@@ -30,15 +30,23 @@ pub struct ChartText<'a> {
 }
 
 /// A titled chart: the first line names the series, its newest and greatest value; the rest is the curve, newest at the right.
-pub fn chart(buf: &mut Buffer, area: Rect, words: &ChartText<'_>, values: &[u32], title: Style, curve: Style, dim: Style) {
+pub fn chart(
+    buf: &mut Buffer,
+    area: Rect,
+    words: &ChartText<'_>,
+    values: &[Option<u32>],
+    title: Style,
+    curve: Style,
+    dim: Style,
+) {
     if area.height == 0 || area.width < 4 {
         return;
     }
-    let most = values.iter().copied().max().unwrap_or(0);
+    let most = values.iter().flatten().copied().max().unwrap_or(0);
     let x = text::put(buf, area, area.x, area.y, words.title, title);
-    let summary = match values.last() {
-        Some(now) => format!(" {}{}  max {}", text::short(u64::from(*now)), words.unit, text::short(u64::from(most))),
-        None => " no samples yet".to_owned(),
+    let summary = match values.last().copied().flatten() {
+        Some(now) => format!(" {}{}  max {}", text::short(u64::from(now)), words.unit, text::short(u64::from(most))),
+        None => " no samples".to_owned(),
     };
     text::put(buf, area, x, area.y, &summary, dim);
     let rows = usize::from(area.height - 1);
@@ -46,7 +54,8 @@ pub fn chart(buf: &mut Buffer, area: Rect, words: &ChartText<'_>, values: &[u32]
     let shown = values.get(values.len().saturating_sub(columns)..).unwrap_or_default();
     let first = area.right() - u16::try_from(shown.len()).unwrap_or(area.width);
     for (x, value) in (first..).zip(shown) {
-        let height = eighths(*value, most, rows * 8);
+        let Some(value) = *value else { continue };
+        let height = eighths(value, most, rows * 8);
         for row in 0..rows {
             // Counted from the bottom; the baseline shows where there are readings at all.
             let fill = height.saturating_sub(row * 8).min(8);
@@ -69,9 +78,11 @@ mod tests {
 
     #[test]
     fn a_sparkline_scales_and_pads() {
-        assert_eq!(sparkline(&[0, 4, 8], 5), "  ▁▄█");
-        assert_eq!(sparkline(&[1, 1000], 2), "▁█", "small is not nothing");
+        let all = |values: &[u32]| values.iter().copied().map(Some).collect::<Vec<_>>();
+        assert_eq!(sparkline(&all(&[0, 4, 8]), 5), "  ▁▄█");
+        assert_eq!(sparkline(&all(&[1, 1000]), 2), "▁█", "small is not nothing");
+        assert_eq!(sparkline(&[Some(3), None, Some(3)], 3), "█ █", "no reading is not zero");
         assert_eq!(sparkline(&[], 3), "   ");
-        assert_eq!(sparkline(&[1, 2, 3, 4], 2), "▆█");
+        assert_eq!(sparkline(&all(&[1, 2, 3, 4]), 2), "▆█");
     }
 }

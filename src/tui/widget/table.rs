@@ -123,60 +123,61 @@ fn draw_row(
     }
 }
 
-/// Chooses columns and their widths; gives how many found no room on the right.
+/// Chooses columns and their widths; gives how many found no room.
+///
+/// Pinned columns (rank 0) come first, then the others by rank; a column of text that is too wide is cut rather than left out.
+/// Where the operator scrolls, the others come in their own order instead, from the first that is not scrolled out.
 fn place(area: Rect, grid: &dyn Grid, list: &List, in_sight: &[usize], ctx: &Ctx<'_>) -> (Vec<Placed>, usize) {
     let room = area.width - GUTTER;
-    let pinned = |column: usize| grid.shape(column).rank == 0;
-    // With many columns (one a node) only as many are measured as could ever fit.
-    let mut skip = list.skipped;
-    let mut used: u16 = 0;
-    let mut chosen: Vec<(usize, u16, u8)> = Vec::new();
-    let mut hidden = 0;
-    let scrolled = skip > 0;
-    for column in 0..grid.columns() {
-        if !pinned(column) && skip > 0 {
-            skip -= 1;
-            continue;
-        }
-        // Not worth measuring: whatever is dropped later, four columns a piece do not fit.
-        if used > room.saturating_mul(3) {
-            hidden += grid.columns() - column;
-            break;
-        }
-        let shape = grid.shape(column);
-        let mut need = shape.min.max(width(&grid.title(column)) + 1);
-        for row in in_sight {
-            need = need.max(width(&grid.cell(*row, column, ctx).text));
-        }
-        let need = need.min(shape.max.max(shape.min));
-        used = used.saturating_add(need + GAP);
-        chosen.push((column, need, shape.rank));
+    let (pinned, mut others): (Vec<usize>, Vec<usize>) = (0..grid.columns()).partition(|c| grid.shape(*c).rank == 0);
+    if list.skipped > 0 {
+        others.drain(..list.skipped.min(others.len()));
+    } else {
+        others.sort_by_key(|column| grid.shape(*column).rank);
     }
-    // What gives way: by rank, and by place where the operator scrolls.
-    let total = |chosen: &[(usize, u16, u8)]| chosen.iter().map(|c| c.1 + GAP).sum::<u16>().saturating_sub(GAP);
-    while total(&chosen) > room {
-        let Some(last) = chosen
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| c.2 > 0)
-            .max_by_key(|(place, c)| if scrolled { (0, *place) } else { (c.2, *place) })
-            .map(|(place, _)| place)
-        else {
-            break;
-        };
-        chosen.remove(last);
-        hidden += 1;
+    let mut left = room + GAP;
+    let mut chosen: Vec<(usize, u16)> = Vec::new();
+    for column in pinned {
+        let need = measure(grid, column, in_sight, ctx);
+        left = left.saturating_sub(need + GAP);
+        chosen.push((column, need));
     }
-    // Names that still do not fit are cut, the widest first.
+    // Names that do not fit even alone are cut, the widest first.
+    let total = |chosen: &[(usize, u16)]| chosen.iter().map(|c| c.1 + GAP).sum::<u16>().saturating_sub(GAP);
     while total(&chosen) > room {
         match chosen.iter_mut().max_by_key(|c| c.1) {
             Some(widest) if widest.1 > 4 => widest.1 -= 1,
             _ => break,
         }
     }
+    let mut hidden = 0;
+    // Columns of one rank stand or fall in order: of many nodes the first ones are shown, not those with short names.
+    let mut full_rank = None;
+    for column in others {
+        let shape = grid.shape(column);
+        // Where not even the narrowest column fits, the rest need not be measured.
+        if left < GAP + 3 || full_rank == Some(shape.rank) {
+            hidden += 1;
+            continue;
+        }
+        let need = measure(grid, column, in_sight, ctx);
+        let least = shape.min.max(width(&grid.title(column)) + 1);
+        let given = if need + GAP <= left {
+            need
+        } else if shape.align == Align::Left && least + GAP <= left {
+            left - GAP
+        } else {
+            hidden += 1;
+            full_rank = Some(shape.rank);
+            continue;
+        };
+        left -= given + GAP;
+        chosen.push((column, given));
+    }
+    chosen.sort_by_key(|c| c.0);
     let mut x = area.x + GUTTER;
     let mut placed = Vec::with_capacity(chosen.len());
-    for (column, width, _) in chosen {
+    for (column, width) in chosen {
         if x >= area.right() {
             break;
         }
@@ -184,4 +185,12 @@ fn place(area: Rect, grid: &dyn Grid, list: &List, in_sight: &[usize], ctx: &Ctx
         x = x.saturating_add(width + GAP);
     }
     (placed, hidden)
+}
+
+/// The width that a column would like: its title with the mark of the order, and the rows in sight.
+fn measure(grid: &dyn Grid, column: usize, in_sight: &[usize], ctx: &Ctx<'_>) -> u16 {
+    let shape = grid.shape(column);
+    let title = shape.min.max(width(&grid.title(column)) + 1);
+    let need = in_sight.iter().map(|row| width(&grid.cell(*row, column, ctx).text)).fold(title, u16::max);
+    need.min(shape.max.max(shape.min))
 }

@@ -64,6 +64,24 @@ pub fn short(n: u64) -> String {
     n.to_string()
 }
 
+/// Cuts text into lines of `room` columns.
+pub fn wrap(text: &str, room: u16) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for c in text.chars() {
+        let wide = u16::try_from(c.width().unwrap_or(0)).unwrap_or(1);
+        if used + wide > room {
+            lines.push(String::new());
+            used = 0;
+        }
+        used += wide;
+        if let Some(line) = lines.last_mut() {
+            line.push(c);
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
