@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::Uid;
+use nix::unistd::{Gid, Uid};
 
 use super::parse::{Directive, parse};
 use crate::transport::{Result, TransportError};
@@ -73,7 +73,9 @@ impl Loader<'_> {
             Err(e) => return Err(unreadable(at(), &e)),
         };
         let mine = metadata.uid() == 0 || metadata.uid() == Uid::effective().as_raw();
-        if self.check_owner && (!mine || metadata.mode() & 0o022 != 0) {
+        // Like Debian's OpenSSH: a group of one's own may write, which is what a umask of 002 leaves.
+        let others = if metadata.gid() == Gid::effective().as_raw() { 0o002 } else { 0o022 };
+        if self.check_owner && (!mine || metadata.mode() & others != 0) {
             return Err(TransportError::Denied {
                 at: at(),
                 what: "others may write this ssh configuration, so it is not trusted".into(),
