@@ -1,6 +1,7 @@
 //! The HAProxy engine against the real haproxy: every observation, every action, every fault.
 
 mod acting;
+mod hostile;
 mod http;
 
 use std::path::Path;

@@ -276,7 +276,7 @@ mod tests {
         assert_eq!((web1.weight, web1.status.word, web1.admin_exact), (10, StatusWord::Up, false));
         assert_eq!(web.server("web2").unwrap().admin.word(), "maint");
         assert!(rows.row(web1.row).contains(&("weight".into(), "10".into())));
-        assert!(picture.frontends.iter().any(|f| &*f.name == "fe" && f.status.word == StatusWord::Open));
+        assert!(picture.frontends.iter().any(|f| &*f.name == "fe" && f.status.is_healthy()));
         let engine = engine(&samples);
         assert_eq!(engine.release, Some((2, 6)));
         assert!(engine.uptime.is_some());

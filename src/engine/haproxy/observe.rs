@@ -149,7 +149,7 @@ impl Picture {
         let mut states = states.map(|all| States { all, next: 0, index: None });
         let mut picture = Picture::default();
         let mut open: Option<PoolObs> = None;
-        let mut names = known.0.iter();
+        let mut names = known.names.iter();
         let mut reader = table.reader(columns.last());
         let mut index = 0usize;
         while let Some(row) = reader.row(index) {
@@ -163,10 +163,14 @@ impl Picture {
                     let state = states.as_mut().and_then(|s| s.find(pool, name));
                     let shared = names.next().filter(|n| n.as_str().as_bytes() == name).cloned();
                     let server = server(&row, &columns, at, state, shared);
-                    let text = row.text(columns.pxname);
-                    if open.as_ref().is_none_or(|p| p.name.as_str() != text) {
+                    if open
+                        .as_ref()
+                        .is_none_or(|p| p.name.as_str().as_bytes() != pool && p.name.as_str() != row.text(columns.pxname))
+                    {
                         picture.pools.extend(open.take());
-                        open = Some(empty_pool(&text, &row, &columns));
+                        let mut new = empty_pool(&row.text(columns.pxname), &row, &columns);
+                        new.servers.reserve_exact(known.counts.get(picture.pools.len()).copied().unwrap_or(0));
+                        open = Some(new);
                     }
                     if let Some(pool) = open.as_mut() {
                         pool.servers.push(server);
@@ -192,13 +196,19 @@ impl Picture {
     }
 }
 
-/// Names of all servers in the order of the statistics.
+/// Names of all servers in the order of the statistics, and how many each pool has: what one reading teaches the next.
 #[derive(Debug, Default)]
-pub struct ServerNames(Vec<ServerName>);
+pub struct ServerNames {
+    names: Vec<ServerName>,
+    counts: Vec<usize>,
+}
 
 impl ServerNames {
     pub fn of(pools: &[PoolObs]) -> ServerNames {
-        ServerNames(pools.iter().flat_map(|p| p.servers.iter().map(|s| s.name.clone())).collect())
+        ServerNames {
+            names: pools.iter().flat_map(|p| p.servers.iter().map(|s| s.name.clone())).collect(),
+            counts: pools.iter().map(|p| p.servers.len()).collect(),
+        }
     }
 }
 

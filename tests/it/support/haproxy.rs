@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -164,7 +165,8 @@ impl Builder {
         let log = fs::File::create(dir.path().join("log")).unwrap();
         let child =
             command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().expect("haproxy is installed");
-        let mut haproxy = Haproxy { dir, child, frontends, stats, tls, tcp_socket, master: self.master };
+        let mut haproxy =
+            Haproxy { dir, child, frontends, stats, tls, tcp_socket, master: self.master, frozen: Mutex::default() };
         haproxy.wait_ready();
         haproxy
     }
@@ -179,6 +181,8 @@ pub struct Haproxy {
     tls: Option<SocketAddr>,
     tcp_socket: Option<SocketAddr>,
     master: bool,
+    /// Process that stands still.
+    frozen: Mutex<Option<u32>>,
 }
 
 impl Haproxy {
@@ -273,10 +277,20 @@ impl Haproxy {
         self.signal(Signal::SIGKILL);
         let _ = self.child.wait();
     }
-    /// Stops the process in its tracks: sockets accept and never answer. Give it `cont()` afterwards.
+    /// Stops the process in its tracks: sockets accept and never answer, until `thaw()`.
     pub fn freeze(&self) {
         let pid = self.worker_pid().unwrap_or(self.child.id());
         let _ = kill(Pid::from_raw(pid as i32), Signal::SIGSTOP);
+        let stopped = || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            stat.rsplit(") ").next()?.starts_with('T').then_some(pid)
+        };
+        *self.frozen.lock().unwrap() = Some(wait::until("the process to stand still", LONG, stopped));
+    }
+    pub fn thaw(&self) {
+        if let Some(pid) = self.frozen.lock().unwrap().take() {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGCONT);
+        }
     }
     pub fn signal(&self, signal: Signal) {
         let _ = kill(Pid::from_raw(self.child.id() as i32), signal);
@@ -308,7 +322,7 @@ impl Drop for Haproxy {
             return;
         }
         // The master ends its workers, old ones too, on SIGTERM.
-        self.signal(Signal::SIGCONT);
+        self.thaw();
         self.signal(Signal::SIGTERM);
         let end = Instant::now() + Duration::from_secs(3);
         while Instant::now() < end {

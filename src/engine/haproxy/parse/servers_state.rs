@@ -1,7 +1,7 @@
 //! `show servers state`: the exact administrative state of each server, a *decimal* bit mask.
 
 use super::ParseError;
-use super::text::{Lines, clean, narrow};
+use super::text::{Lines, clean, cut, narrow, part};
 
 const REPLY: &str = "show servers state";
 
@@ -50,7 +50,7 @@ struct Layout {
 
 impl Layout {
     fn parse(header: &[u8]) -> Result<Layout, ParseError> {
-        let names: Vec<&[u8]> = words(header).filter(|w| *w != b"#").collect();
+        let names: Vec<&[u8]> = header.split(|b| *b == b' ').filter(|w| !w.is_empty() && *w != b"#").collect();
         let find = |name: &str| names.iter().position(|n| *n == name.as_bytes());
         let must = |name: &'static str| find(name).ok_or_else(|| ParseError::new(REPLY, 2, format!("no column {name}")));
         Ok(Layout {
@@ -69,10 +69,6 @@ impl Layout {
     }
 }
 
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|b| *b == b' ').filter(|w| !w.is_empty())
-}
-
 /// All servers, in the engine's order, and what follows the reply. It starts with the format's version (only 1 is known)
 /// and ends with a blank line, without which it was cut.
 pub fn parse(text: &[u8]) -> Result<(Vec<ServerState<'_>>, &[u8]), ParseError> {
@@ -86,19 +82,19 @@ pub fn parse(text: &[u8]) -> Result<(Vec<ServerState<'_>>, &[u8]), ParseError> {
     }
     let layout = Layout::parse(next(&mut lines)?)?;
     let mut states = Vec::with_capacity(lines.rest().len() / 80);
-    let mut row: Vec<&[u8]> = Vec::with_capacity(layout.count);
+    let mut ends = Vec::with_capacity(layout.count + 8);
     loop {
         let line = next(&mut lines)?;
         if line.is_empty() {
             return Ok((states, lines.rest()));
         }
-        row.clear();
-        row.extend(words(line));
-        if row.len() < layout.count {
-            let what = format!("the line has {} words, the header {}", row.len(), layout.count);
+        ends.clear();
+        cut::<b' '>(line, usize::MAX, &mut ends);
+        if ends.len() < layout.count {
+            let what = format!("the line has {} words, the header {}", ends.len(), layout.count);
             return Err(ParseError::new(REPLY, lines.number(), what));
         }
-        states.push(state(&row, &layout, lines.number())?);
+        states.push(state(line, &ends, &layout, lines.number())?);
     }
 }
 
@@ -106,8 +102,8 @@ fn next<'a>(lines: &mut Lines<'a>) -> Result<&'a [u8], ParseError> {
     lines.next().ok_or_else(|| ParseError::new(REPLY, lines.number() + 1, "the reply is cut"))
 }
 
-fn state<'a>(row: &[&'a [u8]], layout: &Layout, line: usize) -> Result<ServerState<'a>, ParseError> {
-    let word = |at: usize| row.get(at).copied().unwrap_or_default();
+fn state<'a>(row: &'a [u8], ends: &[u32], layout: &Layout, line: usize) -> Result<ServerState<'a>, ParseError> {
+    let word = |at: usize| part(row, ends, at);
     let optional = |at: Option<usize>| at.map(word).unwrap_or_default();
     let admin = word(layout.admin);
     let admin = narrow(admin).ok_or_else(|| {

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr_iter};
 use crate::model::Fields;
 
 use super::ParseError;
-use super::text::clean;
+use super::text::{clean, cut, part};
 
 const REPLY: &str = "show stat";
 /// More columns than any version has (below 400 in 3.x); more is not a statistics header.
@@ -175,7 +175,7 @@ impl<'t> RowReader<'t> {
         if self.table.quoted && memchr(b'"', text).is_some() {
             cut_quoted(text, &mut self.ends);
         } else {
-            cut(text, self.wanted, &mut self.ends);
+            cut::<b','>(text, self.wanted, &mut self.ends);
         }
         Some(Row { text, ends: &self.ends })
     }
@@ -191,12 +191,7 @@ impl<'t> Row<'t, '_> {
     /// The field as it came, quotes included; empty where the table has no such column.
     #[inline]
     pub fn raw(&self, column: Column) -> &'t [u8] {
-        let Some(end) = self.ends.get(column) else { return b"" };
-        let start = match column.checked_sub(1) {
-            Some(before) => self.ends.get(before).map_or(0, |e| *e as usize + 1),
-            None => 0,
-        };
-        self.text.get(start..*end as usize).unwrap_or_default()
+        part(self.text, self.ends, column)
     }
     /// The field unquoted and fit to be shown.
     pub fn text(&self, column: Column) -> std::borrow::Cow<'t, str> {
@@ -217,39 +212,6 @@ impl<'t> Row<'t, '_> {
             }
         }
     }
-}
-
-/// The high bit of each byte of `word` that is a comma (exact, no false hits).
-#[inline]
-fn commas(word: u64) -> u64 {
-    const COMMAS: u64 = u64::from_ne_bytes([b','; 8]);
-    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
-    let x = word ^ COMMAS;
-    !(((x & LOW) + LOW) | x | LOW)
-}
-
-/// Finds the first `wanted` fields of a row without quotes.
-fn cut(text: &[u8], wanted: usize, ends: &mut Vec<u32>) {
-    let (words, tail) = text.as_chunks::<8>();
-    let mut at = 0u32;
-    for word in words {
-        let mut hits = commas(u64::from_le_bytes(*word));
-        while hits != 0 {
-            ends.push(at + (hits.trailing_zeros() >> 3));
-            hits &= hits - 1;
-        }
-        if ends.len() >= wanted {
-            return;
-        }
-        at += 8;
-    }
-    for b in tail {
-        if *b == b',' {
-            ends.push(at);
-        }
-        at += 1;
-    }
-    ends.push(at);
 }
 
 fn cut_quoted(text: &[u8], ends: &mut Vec<u32>) {

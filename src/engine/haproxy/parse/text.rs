@@ -31,6 +31,46 @@ pub fn narrow<T: TryFrom<u64>>(bytes: &[u8]) -> Option<T> {
     number(bytes).and_then(|n| T::try_from(n).ok())
 }
 
+/// Finds where the parts of `text` between separators end, at least the first `wanted` of them: eight bytes at a time,
+/// because parts are short and many.
+pub fn cut<const SEPARATOR: u8>(text: &[u8], wanted: usize, ends: &mut Vec<u32>) {
+    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+    let pattern = u64::from_ne_bytes([SEPARATOR; 8]);
+    let (words, tail) = text.as_chunks::<8>();
+    let mut at = 0u32;
+    for word in words {
+        // The high bit of each byte that is the separator (exact, no false hits).
+        let x = u64::from_le_bytes(*word) ^ pattern;
+        let mut hits = !(((x & LOW) + LOW) | x | LOW);
+        while hits != 0 {
+            ends.push(at + (hits.trailing_zeros() >> 3));
+            hits &= hits - 1;
+        }
+        if ends.len() >= wanted {
+            return;
+        }
+        at += 8;
+    }
+    for b in tail {
+        if *b == SEPARATOR {
+            ends.push(at);
+        }
+        at += 1;
+    }
+    ends.push(at);
+}
+
+/// Part `index` of what [`cut`] found; empty where there is none.
+#[inline]
+pub fn part<'t>(text: &'t [u8], ends: &[u32], index: usize) -> &'t [u8] {
+    let Some(end) = ends.get(index) else { return b"" };
+    let start = match index.checked_sub(1) {
+        Some(before) => ends.get(before).map_or(0, |e| *e as usize + 1),
+        None => 0,
+    };
+    text.get(start..*end as usize).unwrap_or_default()
+}
+
 /// Whole lines, without their ends: a last line without its line feed was cut and is not given.
 pub struct Lines<'a> {
     rest: &'a [u8],
