@@ -3,6 +3,7 @@
 mod connect;
 mod prompt;
 pub mod survey;
+mod terminal;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::store::{Store, Who};
 
 pub use connect::ConnectError;
 pub use prompt::{PromptRequest, Prompting};
+pub use terminal::TerminalGuard;
 
 /// What a front end needs to know before anything is opened.
 #[derive(Debug, Clone)]

@@ -10,6 +10,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use crate::model::sanitize;
 use crate::transport::{NoPrompt, Prompt};
 
+use super::TerminalGuard;
+
 /// Who answers when a connection has to ask.
 #[derive(Debug, Clone)]
 pub enum Prompting {
@@ -50,6 +52,7 @@ struct TerminalPrompt {
 impl TerminalPrompt {
     async fn ask<T: Send + 'static>(&self, ask: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
         let _turn = self.turn.lock().await;
+        let _guard = TerminalGuard::new();
         tokio::task::spawn_blocking(ask).await.ok().flatten()
     }
 }

@@ -10,6 +10,7 @@ use super::plan_text;
 use super::printer::Block;
 use super::progress::Progress;
 use super::report::{Outputs, Report};
+use super::signals::Signals;
 use crate::config::ConfirmLevel;
 use crate::config::duration::parse_duration;
 use crate::model::{Exit, FleetView};
@@ -100,6 +101,8 @@ impl ActArgs {
         }
         let approval = approval(&context.printer, self, &plan).await?;
         let approved = ops.approve(plan, approval)?;
+        // From here on a signal must not cut us short: it asks the operation to stop.
+        context.own_signals.take();
         let progress = Progress::new(context, self.events, approved.plan());
         let report = follow(ops.apply(approved), progress).await?;
         report.print(&context.printer)?;
@@ -166,34 +169,6 @@ async fn follow(mut running: Running, mut progress: Progress) -> Result<Report> 
             0 => "`lbdeck status` shows what holds".to_owned(),
             operation => format!("`lbdeck undo {operation}` gives back what it changed; `lbdeck status` shows what holds"),
         })),
-    }
-}
-
-/// What asks a verb to stop.
-pub struct Signals {
-    signals: Vec<(&'static str, tokio::signal::unix::Signal)>,
-}
-
-impl Signals {
-    pub fn new() -> Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let kinds = [("SIGINT", SignalKind::interrupt()), ("SIGTERM", SignalKind::terminate()), ("SIGHUP", SignalKind::hangup())];
-        let signals = kinds
-            .into_iter()
-            .map(|(name, kind)| Ok((name, signal(kind).map_err(|e| Failure::failed(format!("cannot listen for {name}: {e}")))?)))
-            .collect::<Result<_>>()?;
-        Ok(Self { signals })
-    }
-
-    /// The name of the next one.
-    pub async fn next(&mut self) -> &'static str {
-        let next = self.signals.iter_mut().map(|(name, signal)| {
-            Box::pin(async move {
-                signal.recv().await;
-                *name
-            })
-        });
-        futures::future::select_all(next).await.0
     }
 }
 

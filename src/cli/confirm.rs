@@ -8,6 +8,7 @@ use super::act::{ActArgs, refused};
 use super::failure::{Failure, Result};
 use super::plan_text;
 use super::printer::Printer;
+use crate::app::TerminalGuard;
 use crate::config::ConfirmLevel;
 use crate::ops::{Approval, Plan};
 
@@ -54,6 +55,7 @@ pub async fn approval(printer: &Printer, args: &ActArgs, plan: &Plan) -> Result<
 
 /// Asks away from the runtime's thread, so that connections are kept alive meanwhile.
 async fn ask<T: Send + 'static>(question: impl FnOnce() -> Result<T, dialoguer::Error> + Send + 'static) -> Result<T> {
+    let _guard = TerminalGuard::new();
     let answer = tokio::task::spawn_blocking(question).await;
     let failed = |why: String| Failure::refused(format!("not confirmed ({why}); nothing was sent"));
     answer.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))

@@ -11,6 +11,7 @@ use super::global::Global;
 use super::output::{Cell, Tone};
 use super::printer::{Printer, Unread};
 use super::select::{NodeSelect, matcher};
+use super::signals::OwnSignals;
 use crate::app::{App, Options, Prompting};
 use crate::config::duration::show_duration;
 use crate::config::{self, Fleet};
@@ -22,6 +23,7 @@ use crate::store::Store;
 pub struct Context {
     pub printer: Printer,
     pub global: Global,
+    pub own_signals: OwnSignals,
 }
 
 /// The fleet, or the selected part of it, as it was read just now.

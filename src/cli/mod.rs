@@ -25,6 +25,7 @@ mod report;
 mod select;
 mod server;
 mod session;
+mod signals;
 mod status;
 mod table;
 mod tui;
@@ -40,6 +41,7 @@ use context::Context;
 use failure::{Failure, Result};
 use global::Global;
 use printer::Printer;
+use signals::{OwnSignals, interruptible};
 
 pub const NAME: &str = "lbdeck";
 
@@ -136,7 +138,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
 impl Cli {
     fn run(self, printer: &Printer) -> Result<Exit> {
         let global = self.global;
-        let context = Context { printer: printer.clone(), global };
+        let context = Context { printer: printer.clone(), global, own_signals: OwnSignals::default() };
         let verb = match self.verb {
             Some(verb) => verb,
             None if tui::has_terminal() => Verb::Tui(tui::TuiArgs::default()),
@@ -151,19 +153,19 @@ impl Cli {
         }
         match verb {
             Verb::Tui(args) => args.run(&context),
-            Verb::Status(args) => wait(args.run(&context)),
-            Verb::Node(args) => wait(args.run(&context)),
-            Verb::Pool(args) => wait(args.run(&context)),
-            Verb::Server(args) => wait(args.run(&context)),
-            Verb::Frontend(args) => wait(args.run(&context)),
-            Verb::Session(args) => wait(args.run(&context)),
-            Verb::Table(args) => wait(args.run(&context)),
-            Verb::Cert(args) => wait(args.run(&context)),
-            Verb::Watch(args) => wait(args.run(&context)),
-            Verb::Lease(args) => wait(args.run(&context)),
+            Verb::Status(args) => wait(&context, args.run(&context)),
+            Verb::Node(args) => wait(&context, args.run(&context)),
+            Verb::Pool(args) => wait(&context, args.run(&context)),
+            Verb::Server(args) => wait(&context, args.run(&context)),
+            Verb::Frontend(args) => wait(&context, args.run(&context)),
+            Verb::Session(args) => wait(&context, args.run(&context)),
+            Verb::Table(args) => wait(&context, args.run(&context)),
+            Verb::Cert(args) => wait(&context, args.run(&context)),
+            Verb::Watch(args) => wait(&context, args.run(&context)),
+            Verb::Lease(args) => wait(&context, args.run(&context)),
             Verb::Audit(args) => args.run(&context),
-            Verb::Undo(args) => wait(args.run(&context)),
-            Verb::Fleet(args) => wait(args.run(&context)),
+            Verb::Undo(args) => wait(&context, args.run(&context)),
+            Verb::Fleet(args) => wait(&context, args.run(&context)),
             Verb::Lab(args) => args.run(printer),
             Verb::Completions(args) => args.run(printer),
             Verb::Man(args) => args.run(printer),
@@ -172,12 +174,12 @@ impl Cli {
 }
 
 /// Runs a verb to its end. One thread is enough: what takes time is the network, and starting threads takes time too.
-fn wait(verb: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+fn wait(context: &Context, verb: impl Future<Output = Result<Exit>>) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::failed(format!("the asynchronous runtime cannot start: {e}")))?;
-    let result = runtime.block_on(verb);
+    let result = runtime.block_on(interruptible(verb, &context.own_signals));
     // A name lookup or a question that nobody answers must not hold up the end.
     runtime.shutdown_background();
     result

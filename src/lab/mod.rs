@@ -26,6 +26,10 @@ use load::Counts;
 
 /// A small real fleet on loopback, and the console on it
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  lbdeck lab                        the console on three nodes under load
+  lbdeck lab --nodes 8
+  lbdeck lab < /dev/null            the proof that CI runs: drain under load, return, exit 0")]
 pub struct LabArgs {
     /// Load balancers
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=40))]

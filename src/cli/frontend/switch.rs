@@ -12,7 +12,7 @@ use crate::ops::Verb;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   lbdeck frontend enable www --node lb1
-  lbdeck frontend enable www --yes")]
+  lbdeck frontend enable www --reason 'lb1 is back'")]
 pub struct EnableArgs {
     /// The frontend
     #[arg(value_name = "FRONTEND")]

@@ -17,8 +17,8 @@ use crate::ops::{Selector, Verb};
 
 Examples:
   lbdeck node exec lb1 -- uptime
-  lbdeck node exec --zone eu-1 --yes -- systemctl is-active haproxy
-  lbdeck node exec 'lb*' --yes -- sh -c 'df -h /var | tail -1'")]
+  lbdeck node exec --zone eu-1 --confirm systemctl -- systemctl is-active haproxy
+  lbdeck node exec 'lb*' --confirm sh -- sh -c 'df -h /var | tail -1'")]
 pub struct ExecArgs {
     /// Nodes (names, globs or groups; default: all that are selected)
     #[arg(value_name = "NODE")]

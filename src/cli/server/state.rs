@@ -36,7 +36,7 @@ pub struct MaintArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   lbdeck server kill-sessions web/web1 --dry-run
-  lbdeck server kill-sessions web/web1 --node lb1 --yes --reason 'stuck clients'")]
+  lbdeck server kill-sessions web/web1 --node lb1 --confirm web/web1 --reason 'stuck clients'")]
 pub struct KillSessionsArgs {
     #[command(flatten)]
     select: ServerSelect,

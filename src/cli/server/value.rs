@@ -66,7 +66,7 @@ pub struct MaxconnArgs {
 /// Switches checks on or off.
 #[derive(Args, Debug)]
 #[command(
-    override_usage = "lbdeck server health|agent [OPTIONS] <POOL/SERVER>... <on|off>",
+    override_usage = "lbdeck server <health|agent> [OPTIONS] <POOL/SERVER>... <on|off>",
     after_help = "Examples:
   lbdeck server health web/web1 off --for 10m --reason 'the check itself is broken'
   lbdeck server agent web/web1 on"

@@ -9,10 +9,10 @@ use std::time::Duration;
 use clap::Args;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::act::Signals;
 use super::context::Context;
 use super::failure::Result;
 use super::select::{ServerSelect, matcher};
+use super::signals::Signals;
 use crate::config::duration::parse_duration;
 use crate::model::Exit;
 use delta::Watcher;
@@ -57,6 +57,7 @@ impl WatchArgs {
         }
         let refresh = fleet.settings.refresh;
         let app = context.app(fleet)?;
+        context.own_signals.take();
         let mut signals = Signals::new()?;
         let mut views = app.collector.watch();
         let mut watcher = Watcher::new(wanted, self.initial);

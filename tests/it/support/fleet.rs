@@ -45,6 +45,12 @@ impl Fleet {
         self
     }
 
+    /// A further line of the last node (`zone: a`, `tags: [edge]`).
+    pub fn node_line(mut self, line: &str) -> Fleet {
+        writeln!(self.nodes, "    {line}").unwrap();
+        self
+    }
+
     /// A node behind a real sshd.
     pub fn ssh(mut self, name: &str, sshd: &Sshd, socket: &Path) -> Fleet {
         let known_hosts = sshd.dir().join("known_hosts");
