@@ -1,6 +1,5 @@
 //! `lbdeck lab`: hands the lab what it needs of the command line.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 
 use super::failure::{Failure, Result};
@@ -16,7 +15,7 @@ impl LabArgs {
             // Whoever read stdout has gone: the proof goes on, and its exit code tells how it ended.
             data: Arc::new(move |line| drop(data.raw(format!("{line}\n").as_bytes()))),
             talk: Arc::new(move |line| talk.talk(line)),
-            terminal: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+            terminal: super::tui::has_terminal(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

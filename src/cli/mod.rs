@@ -148,7 +148,12 @@ impl Cli {
             }
         };
         // The console logs to a file: its screen is no place for a log.
-        if !matches!(verb, Verb::Tui(_)) {
+        let console = match &verb {
+            Verb::Tui(_) => true,
+            Verb::Lab(args) => args.opens_console(tui::has_terminal()),
+            _ => false,
+        };
+        if !console {
             logging::to_stderr(context.global.verbose, context.global.quiet)?;
         }
         match verb {

@@ -72,7 +72,8 @@ impl Printer {
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         let width = set(env::COLUMNS)
             .and_then(|c| c.to_str()?.parse().ok())
-            .or_else(|| crossterm::terminal::size().ok().filter(|_| out).map(|(columns, _)| usize::from(columns)))
+            // Asked only of a terminal: where there is none, crossterm runs tput, which takes longer than all else.
+            .or_else(|| out.then(crossterm::terminal::size)?.ok().map(|(columns, _)| usize::from(columns)))
             .filter(|w| *w > 0);
         Self { output, quiet, plain, paint: (out && !plain, err && !plain), width }
     }

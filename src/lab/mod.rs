@@ -15,6 +15,7 @@ mod ssh;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,6 +24,9 @@ use crate::model::Exit;
 pub use error::LabError;
 use fleet::Lab;
 use load::Counts;
+
+/// How long a verb may take to end after a signal.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A small real fleet on loopback, and the console on it
 #[derive(clap::Args, Clone, Debug)]
@@ -58,6 +62,13 @@ pub struct LabArgs {
     /// The haproxy to run (default: the one in PATH)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::ExecutablePath)]
     pub haproxy: Option<PathBuf>,
+}
+
+impl LabArgs {
+    /// Whether the console will have the terminal, where there is one.
+    pub fn opens_console(&self, terminal: bool) -> bool {
+        terminal && !self.check && !self.serve
+    }
 }
 
 /// What the lab needs of the command line that started it.
@@ -98,9 +109,18 @@ pub async fn run(args: LabArgs, front: Front) -> Result<Exit, LabError> {
         name = signals.next() => return Ok(stopped(&args, &front, name)),
     };
     (front.talk)(&format!("lab: {} nodes, fleet file {}", lab.layout.nodes.len(), lab.layout.fleet_file().display()));
-    let result = tokio::select! {
-        result = session(&args, &front, &lab) => result,
-        name = signals.next() => Ok(stopped(&args, &front, name)),
+    let result = {
+        let mut session = std::pin::pin!(session(&args, &front, &lab));
+        tokio::select! {
+            result = &mut session => result,
+            name = signals.next() => {
+                // The verb that runs has had the signal too, and has a terminal or a lock to give back.
+                if !args.serve {
+                    let _ = tokio::time::timeout(PATIENCE, session).await;
+                }
+                Ok(stopped(&args, &front, name))
+            }
+        }
     };
     let folder = lab.layout.folder.clone();
     let counts = lab.end().await?;
@@ -118,7 +138,7 @@ async fn session(args: &LabArgs, front: &Front, lab: &Lab) -> Result<Exit, LabEr
         (front.talk)("lab: Ctrl-C ends it");
         return std::future::pending().await;
     }
-    if args.check || !front.terminal {
+    if !args.opens_console(front.terminal) {
         return proof::run(front, lab).await;
     }
     Ok(front.run(lab.command(&["tui"])).await.unwrap_or(Exit::Failed))
