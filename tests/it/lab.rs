@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::support::terminal::Terminal;
 use super::support::wait::until;
 
 const LBDECK: &str = env!("CARGO_BIN_EXE_lbdeck");
@@ -197,5 +198,35 @@ fn the_proof_drains_under_load_without_losing_a_request() {
     assert!(data.contains("web/web2 is drained on 2 of 2 nodes"), "{data}");
     assert!(data.contains("web/web2 is back and serves on every node"), "{data}");
     assert!(data.contains(" 0 failed"), "{data}");
+    assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
+}
+
+/// The lab in a terminal, as somebody who tries lbdeck sees it.
+fn in_a_terminal(tmp: &Path) -> Terminal {
+    let mut command = portable_pty::CommandBuilder::new(LBDECK);
+    command.args(["lab", "--nodes", "2", "--rate", "20"]);
+    command.env("TMPDIR", tmp);
+    command.env("HOME", tmp);
+    command.env_remove("LBDECK_FLEET");
+    let terminal = Terminal::start(command, (120, 40));
+    terminal.sees("2 fresh");
+    terminal
+}
+
+#[test]
+fn a_terminal_gets_the_console_and_gets_itself_back() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut lab = in_a_terminal(tmp.path());
+    lab.press(":quit\r");
+    assert_eq!(lab.ends(), 0);
+    assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
+}
+
+#[test]
+fn a_signal_ends_the_console_of_the_lab_in_order() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut lab = in_a_terminal(tmp.path());
+    lab.signal(Signal::SIGTERM);
+    assert_eq!(lab.ends(), 1);
     assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
 }

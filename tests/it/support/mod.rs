@@ -6,6 +6,7 @@ pub mod fleet;
 pub mod haproxy;
 pub mod meddler;
 pub mod sshd;
+pub mod terminal;
 pub mod wait;
 
 /// Records that a test could not run here; `tests/run` prints all of these, so that nothing is skipped in silence.
