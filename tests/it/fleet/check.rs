@@ -134,6 +134,24 @@ fn a_socket_that_only_shows() {
 }
 
 #[test]
+fn a_statistics_page_that_only_shows() {
+    let haproxy = Haproxy::builder().pool(Pool::new("web").idle_servers("w", 2)).stats_page(false).start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f.yaml");
+    fs::write(dir.path().join("pw"), crate::support::haproxy::STATS_PASSWORD).unwrap();
+    let node = format!(
+        "nodes:\n- name: lb1\n  engines: {{haproxy: {{stats: {{url: '{}', user: {}, password_file: pw}}}}}}\n",
+        haproxy.stats_url(),
+        crate::support::haproxy::STATS_USER
+    );
+    fs::write(&file, node).unwrap();
+    let ran = Fleet::new().run(&["fleet", "check", "-o", "json", "--fleet", file.to_str().unwrap()]).exits(1);
+    is(&ran.json(), "lb1", "level", "fail", "only shows", "stats admin");
+    is(&ran.json(), "lb1", "locks", "warn", "no place for locks", "ssh");
+    assert!(!ran.said().contains(crate::support::haproxy::STATS_PASSWORD));
+}
+
+#[test]
 fn a_socket_that_may_not_be_used() {
     let haproxy = haproxy();
     let fleet = Fleet::new().local("lb1", &haproxy);
