@@ -70,15 +70,15 @@ impl InitArgs {
         if !asks && !self.force && !is_stdout(&usual) && usual.exists() {
             return Err(ConfigError::Exists { path: usual }.into());
         }
-        let mut hosts = if asks { pick::hosts()? } else { self.hosts()? };
+        let mut hosts = if asks { pick::hosts().await? } else { self.hosts()? };
         hosts.keep(&self.only)?;
         for note in &hosts.notes {
             context.printer.warn(note);
         }
         let found = self.look(context, &mut hosts).await;
-        self.leave_out(context, &mut hosts, &found, asks)?;
-        let target = if asks && self.write.is_none() { pick::target(&usual)? } else { usual };
-        self.put(context, hosts, &found, &target, asks)
+        self.leave_out(context, &mut hosts, &found, asks).await?;
+        let target = if asks && self.write.is_none() { pick::target(&usual).await? } else { usual };
+        self.put(context, hosts, &found, &target, asks).await
     }
 
     fn hosts(&self) -> Result<Hosts> {
@@ -118,7 +118,7 @@ impl InitArgs {
     }
 
     /// Shows what was found, and takes hosts without haproxy out.
-    fn leave_out(&self, context: &Context, hosts: &mut Hosts, found: &[Found], asks: bool) -> Result<()> {
+    async fn leave_out(&self, context: &Context, hosts: &mut Hosts, found: &[Found], asks: bool) -> Result<()> {
         if !self.no_probe {
             // The table is for people unless the file itself goes to stdout.
             if !self.write.as_deref().is_some_and(is_stdout) {
@@ -136,14 +136,14 @@ impl InitArgs {
         let mut drop: Vec<&str> = Vec::new();
         if !without.is_empty() {
             let names = without.join(", ");
-            if !asks || !pick::keep(&format!("No haproxy runs on {names}. Keep them?"), false)? {
+            if !asks || !pick::agreed(format!("No haproxy runs on {names}. Keep them?"), false).await? {
                 context.printer.talk(&format!("left out, because no haproxy runs there: {names}"));
                 drop.extend(without);
             }
         }
         if asks && !unreachable.is_empty() {
             let names = unreachable.join(", ");
-            if !pick::keep(&format!("{names} could not be looked at. Keep them?"), true)? {
+            if !pick::agreed(format!("{names} could not be looked at. Keep them?"), true).await? {
                 drop.extend(unreachable);
             }
         }
@@ -155,7 +155,7 @@ impl InitArgs {
         Ok(())
     }
 
-    fn put(&self, context: &Context, hosts: Hosts, found: &[Found], target: &Path, asks: bool) -> Result<Exit> {
+    async fn put(&self, context: &Context, hosts: Hosts, found: &[Found], target: &Path, asks: bool) -> Result<Exit> {
         let head = [
             format!("Fleet file of lbdeck, made by `lbdeck fleet init` from {}.", hosts.origin),
             "All keys are told in docs/fleet-file.md; `lbdeck fleet check` verifies what stands here.".to_owned(),
@@ -172,7 +172,7 @@ impl InitArgs {
         }
         let mut replace = self.force;
         if asks && !replace && target.exists() {
-            replace = pick::keep(&format!("{} is there already. Replace it?", target.display()), false)?;
+            replace = pick::agreed(format!("{} is there already. Replace it?", target.display()), false).await?;
         }
         write::write_file(target, &text, replace)?;
         context.printer.talk(&format!("wrote {} with {} nodes", target.display(), fleet.nodes.len()));

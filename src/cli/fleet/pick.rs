@@ -6,6 +6,7 @@ use dialoguer::{Confirm, Input, MultiSelect, Select};
 
 use super::found::shown_reach;
 use super::source::{self, Hosts};
+use crate::app::TerminalGuard;
 use crate::cli::failure::{Failure, Result};
 
 /// Rows of a list that are shown at once.
@@ -15,38 +16,36 @@ fn stopped() -> Failure {
     Failure::failed("stopped; nothing was written")
 }
 
-fn asked<T>(answer: dialoguer::Result<Option<T>>) -> Result<T> {
-    match answer {
-        Ok(Some(answer)) => Ok(answer),
-        Ok(None) => Err(stopped()),
-        Err(e) => Err(Failure::failed(format!("the terminal cannot be asked: {e}"))
-            .hint("give --from-ssh-config, --from-ansible or --host")),
-    }
+/// Asks away from the runtime's thread, so that a signal is heard meanwhile; the terminal comes back as it was.
+async fn ask<T: Send + 'static>(question: impl FnOnce() -> dialoguer::Result<Option<T>> + Send + 'static) -> Result<T> {
+    let _guard = TerminalGuard::new();
+    let failed = |why: String| {
+        Failure::failed(format!("the terminal cannot be asked: {why}")).hint("give --from-ssh-config, --from-ansible or --host")
+    };
+    let answer = tokio::task::spawn_blocking(question).await.map_err(|e| failed(e.to_string()))?;
+    answer.map_err(|e| failed(e.to_string()))?.ok_or_else(stopped)
+}
+
+async fn text(prompt: &'static str) -> Result<String> {
+    let text: String = ask(move || Input::new().with_prompt(prompt).interact_text().map(Some)).await?;
+    Ok(text.trim().to_owned())
 }
 
 /// Where the hosts come from, and which of them.
-pub fn hosts() -> Result<Hosts> {
-    let sources = ["hosts of ~/.ssh/config", "an Ansible inventory", "names that I type"];
-    let chosen = asked(Select::new().with_prompt("Where do the nodes come from?").items(sources).default(0).interact_opt())?;
-    match chosen {
-        0 => choose(source::from_ssh_config(None)?),
-        1 => {
-            let path: String = asked(Input::new().with_prompt("Inventory file").interact_text().map(Some))?;
-            choose(source::from_ansible(Path::new(path.trim()))?)
-        }
+pub async fn hosts() -> Result<Hosts> {
+    const SOURCES: [&str; 3] = ["hosts of ~/.ssh/config", "an Ansible inventory", "names that I type"];
+    match ask(|| Select::new().with_prompt("Nodes come from").items(SOURCES).default(0).interact_opt()).await? {
+        0 => choose(source::from_ssh_config(None)?).await,
+        1 => choose(source::from_ansible(Path::new(&text("Inventory file").await?))?).await,
         _ => {
-            let text: String = asked(
-                Input::new()
-                    .with_prompt("Hosts ([user@]host[:port], separated by blanks; local is this machine)")
-                    .interact_text()
-                    .map(Some),
-            )?;
-            source::by_hand(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            let typed = text("Hosts ([user@]host[:port], separated by blanks; local is this machine)").await?;
+            source::by_hand(&typed.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
         }
     }
 }
 
-fn choose(mut hosts: Hosts) -> Result<Hosts> {
+async fn choose(mut hosts: Hosts) -> Result<Hosts> {
+    const PROMPT: &str = "Load balancers (space marks, a marks all, enter goes on)";
     let items: Vec<String> = hosts
         .nodes
         .iter()
@@ -55,8 +54,7 @@ fn choose(mut hosts: Hosts) -> Result<Hosts> {
             reach => format!("{} ({reach})", n.meta.name),
         })
         .collect();
-    let prompt = "Which are load balancers? (space marks, a marks all, enter goes on)";
-    let chosen = asked(MultiSelect::new().with_prompt(prompt).items(&items).max_length(ROWS).interact_opt())?;
+    let chosen = ask(move || MultiSelect::new().with_prompt(PROMPT).items(&items).max_length(ROWS).interact_opt()).await?;
     if chosen.is_empty() {
         return Err(Failure::failed("no host was chosen; nothing was written"));
     }
@@ -69,14 +67,14 @@ fn choose(mut hosts: Hosts) -> Result<Hosts> {
     Ok(hosts)
 }
 
-/// Hosts that could not be reached, or have no haproxy: shall they be nodes all the same?
-pub fn keep(question: &str, default: bool) -> Result<bool> {
-    asked(Confirm::new().with_prompt(question).default(default).interact_opt())
+/// A yes or no, with what enter alone means.
+pub async fn agreed(question: String, default: bool) -> Result<bool> {
+    ask(move || Confirm::new().with_prompt(question).default(default).interact_opt()).await
 }
 
-pub fn target(default: &Path) -> Result<PathBuf> {
-    let text: String = asked(
-        Input::new().with_prompt("Write the fleet file to").default(default.display().to_string()).interact_text().map(Some),
-    )?;
+pub async fn target(default: &Path) -> Result<PathBuf> {
+    let usual = default.display().to_string();
+    let text: String =
+        ask(move || Input::new().with_prompt("Write the fleet file to").default(usual).interact_text().map(Some)).await?;
     Ok(PathBuf::from(text.trim()))
 }

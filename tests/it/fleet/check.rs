@@ -145,7 +145,11 @@ fn a_statistics_page_that_only_shows() {
         crate::support::haproxy::STATS_USER
     );
     fs::write(&file, node).unwrap();
-    let ran = Fleet::new().run(&["fleet", "check", "-o", "json", "--fleet", file.to_str().unwrap()]).exits(1);
+    let check = || Fleet::new().run(&["fleet", "check", "-o", "json", "--fleet", file.to_str().unwrap()]).exits(1);
+    fs::set_permissions(dir.path().join("pw"), fs::Permissions::from_mode(0o644)).unwrap();
+    is(&check().json(), "lb1", "haproxy", "fail", "may read the secret", "chmod o-rwx");
+    fs::set_permissions(dir.path().join("pw"), fs::Permissions::from_mode(0o600)).unwrap();
+    let ran = check();
     is(&ran.json(), "lb1", "level", "fail", "only shows", "stats admin");
     is(&ran.json(), "lb1", "locks", "warn", "no place for locks", "ssh");
     assert!(!ran.said().contains(crate::support::haproxy::STATS_PASSWORD));

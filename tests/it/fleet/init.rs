@@ -211,7 +211,7 @@ fn in_a_terminal_it_asks() {
         wait::until(question, Duration::from_secs(20), || screen.lock().unwrap().contains(question).then_some(()));
         keys.write_all(text.as_bytes()).unwrap();
     };
-    answer("Where do the nodes come from?", "\x1b[B\x1b[B\r");
+    answer("Nodes come from", "\x1b[B\x1b[B\r");
     answer("separated by blanks", "local\r");
     answer("Write the fleet file to", "\r");
     let status = child.wait().unwrap();
