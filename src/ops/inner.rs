@@ -1,7 +1,7 @@
 //! What all clones of `Ops` share: nodes and their locks, the store, what is known of leases.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join_all;
@@ -26,6 +26,8 @@ pub struct Inner {
     /// What goes on behind a finished operation.
     pub tasks: TaskTracker,
     pub sweeping: AtomicBool,
+    /// A listing showed a lease that has ended, whoever made it.
+    pub ended_seen: AtomicBool,
     locks: HashMap<NodeName, Arc<dyn LockService>>,
     /// Leases as their files on nodes tell, by node and file; None for files of another engine of the host.
     found: Mutex<BTreeMap<NodeName, HashMap<LeaseName, Option<Lease>>>>,
@@ -66,6 +68,7 @@ impl Inner {
             here,
             tasks: TaskTracker::new(),
             sweeping: AtomicBool::new(false),
+            ended_seen: AtomicBool::new(false),
             locks,
             found: Mutex::default(),
         }
@@ -89,7 +92,17 @@ impl Inner {
 
     /// This node's leases among these files. Nodes of the fleet file, or of another fleet, may be engines of one host and share
     /// its folder: what belongs to another engine is left out. Files that were read before are not read again: they never change.
-    pub async fn leases_found(&self, handle: &NodeHandle, names: &[LeaseName]) -> Vec<Lease> {
+    /// `names` is all that the folder holds; what is not `wanted` is not read, save its end.
+    pub async fn leases_found(
+        &self,
+        handle: &NodeHandle,
+        names: &[LeaseName],
+        wanted: impl Fn(&LeaseName) -> bool,
+    ) -> Vec<Lease> {
+        let now = Timestamp::now().as_second();
+        if names.iter().any(|n| n.ends.is_some_and(|ends| ends <= now)) {
+            self.ended_seen.store(true, Ordering::Release);
+        }
         let known = {
             let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             let mine = all.entry(handle.name().clone()).or_default();
@@ -100,7 +113,7 @@ impl Inner {
         let Some(files) = handle.transport.as_ref().and_then(|t| t.files()) else { return Vec::new() };
         let Some(identity) = handle.engine.as_ref().map(|e| e.identity()) else { return Vec::new() };
         let identity = identity.as_str();
-        let unread = names.iter().filter(|n| !known.contains_key(*n));
+        let unread = names.iter().filter(|n| wanted(n) && !known.contains_key(*n));
         let read = join_all(unread.map(|name| async move {
             match lease_files::read(files, &handle.lock_dir, name, self.fleet.settings.timeout).await {
                 Ok(Some(file)) => {
@@ -118,18 +131,13 @@ impl Inner {
         let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = all.entry(handle.name().clone()).or_default();
         mine.extend(read.into_iter().flatten());
-        mine.values().flatten().cloned().collect()
+        mine.iter().filter(|(name, _)| wanted(name)).filter_map(|(_, lease)| lease.clone()).collect()
     }
 
     /// What is known without asking any node.
     pub fn found_before(&self) -> Vec<Lease> {
         let all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         all.values().flat_map(|leases| leases.values().flatten().cloned()).collect()
-    }
-
-    /// Ends of leases that were seen on nodes, whoever made them.
-    pub fn found_ended(&self, now: Timestamp) -> bool {
-        self.found_before().iter().any(|l| l.has_ended(now))
     }
 
     pub fn forget_found(&self, closed: &[(String, NodeName)]) {

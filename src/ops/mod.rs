@@ -20,6 +20,8 @@ pub mod select;
 pub mod service;
 mod sweep;
 mod targets;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 
 pub use approve::{Approval, Approved, Refusal};

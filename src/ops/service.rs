@@ -161,7 +161,7 @@ impl Ops {
     pub async fn sweep_if_due(&self) -> SweepReport {
         let now = Timestamp::now();
         let own = super::blocking::on_store(&self.inner.store, Store::open_leases).await.unwrap_or_default();
-        if own.iter().any(|l| l.has_ended(now)) || self.inner.found_ended(now) {
+        if own.iter().chain(&self.inner.found_before()).any(|l| l.has_ended(now)) {
             self.sweep().await
         } else {
             SweepReport::default()

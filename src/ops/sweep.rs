@@ -26,7 +26,7 @@ pub async fn leases(inner: &Inner) -> Vec<Lease> {
         let files = handle.transport.as_ref().and_then(|t| t.files())?;
         match lease_files::list(files, &handle.lock_dir, inner.fleet.settings.timeout).await {
             Ok(names) => {
-                let found = inner.leases_found(handle, &names).await;
+                let found = inner.leases_found(handle, &names, |_| true).await;
                 Some((handle.name().clone(), found))
             }
             Err(e) => {
@@ -75,6 +75,7 @@ pub async fn sweep(ops: &Ops) -> SweepReport {
         return report;
     }
     let now = Timestamp::now();
+    inner.ended_seen.store(false, Ordering::Release);
     // Oldest first: of several on one server, the later ones inherit what the earlier give back to.
     for lease in leases(inner).await.into_iter().filter(|l| l.has_ended(now)) {
         give_back(ops, lease, &mut report).await;
@@ -85,7 +86,7 @@ pub async fn sweep(ops: &Ops) -> SweepReport {
 
 /// Behind an operation: its look at the nodes may have shown leases that nobody gave back.
 pub async fn after_operation(inner: &Arc<Inner>) {
-    if inner.found_ended(Timestamp::now()) {
+    if inner.ended_seen.load(Ordering::Acquire) {
         let report = sweep(&Ops::of(Arc::clone(inner))).await;
         for (lease, why) in &report.failed {
             tracing::warn!(lease = %lease.id, why, "an ended lease could not be given back");

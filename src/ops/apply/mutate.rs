@@ -26,7 +26,8 @@ use super::{Done, Report, outcome, settle};
 struct Prepared {
     handle: NodeHandle,
     lock: Option<Arc<NodeLock>>,
-    leases: Vec<LeaseName>,
+    /// Leases that lie on what was locked.
+    leases: Vec<Lease>,
     state: Result<Arc<NodeObs>, Unready>,
 }
 
@@ -56,9 +57,16 @@ pub async fn run(inner: &Arc<Inner>, report: &Report, stop: &CancellationToken, 
     done
 }
 
+/// What has to be locked and read on one node.
+struct Ask {
+    handle: NodeHandle,
+    keys: Vec<String>,
+    want: WantOwned,
+}
+
 /// The first node decides between two operators who begin at once: only who gets it goes on to the others.
 async fn prepare_all(inner: &Arc<Inner>, report: &Report, plan: &Plan) -> Vec<Prepared> {
-    let mut by_node: Vec<(NodeHandle, Vec<String>, WantOwned)> = Vec::new();
+    let mut asks: Vec<Ask> = Vec::new();
     for handle in &inner.nodes {
         let targets: Vec<_> = plan.steps.iter().filter(|s| s.node == *handle.name()).map(|s| &s.target).collect();
         let Some(engine) = handle.engine.as_ref().filter(|_| !targets.is_empty()) else { continue };
@@ -66,7 +74,7 @@ async fn prepare_all(inner: &Arc<Inner>, report: &Report, plan: &Plan) -> Vec<Pr
         let mut keys: Vec<String> = targets.iter().map(|t| lock::key(&identity, t)).collect();
         keys.sort();
         keys.dedup();
-        by_node.push((handle.clone(), keys, want(targets.into_iter())));
+        asks.push(Ask { handle: handle.clone(), keys, want: want(targets.into_iter()) });
     }
     let holder = Arc::new(Holder {
         who: inner.who.clone(),
@@ -77,80 +85,85 @@ async fn prepare_all(inner: &Arc<Inner>, report: &Report, plan: &Plan) -> Vec<Pr
         since: Timestamp::now(),
         ttl: TTL.as_secs(),
     });
-    let mut rest = by_node.into_iter();
-    let mut all = Vec::new();
-    for (handle, keys, want) in rest.by_ref() {
-        let first = prepare(inner, report, handle, keys, want, &holder).await;
-        let decided = first.lock.is_some() || matches!(first.state, Err(Unready::Taken(_)));
-        let taken = matches!(first.state, Err(Unready::Taken(_)));
-        all.push(first);
-        if taken {
-            return all;
+    let mut rest = asks.into_iter();
+    let mut tasks = JoinSet::new();
+    let mut order = 0;
+    for ask in rest.by_ref() {
+        let locked = take(inner, report, &ask, &holder).await;
+        if let Err(Unready::Taken(e)) = locked {
+            return vec![Prepared { handle: ask.handle, lock: None, leases: Vec::new(), state: Err(Unready::Taken(e)) }];
         }
+        let decided = locked.is_ok();
+        let inner = Arc::clone(inner);
+        let n = order;
+        tasks.spawn(async move { (n, read(&inner, ask, locked).await) });
+        order += 1;
         if decided {
             break;
         }
     }
-    let mut tasks = JoinSet::new();
-    for (n, (handle, keys, want)) in rest.enumerate() {
-        let (inner, report, holder) = (Arc::clone(inner), report.clone(), Arc::clone(&holder));
-        tasks.spawn(async move { (n, prepare(&inner, &report, handle, keys, want, &holder).await) });
+    for ask in rest {
+        let (inner, report, holder, n) = (Arc::clone(inner), report.clone(), Arc::clone(&holder), order);
+        tasks.spawn(async move {
+            let locked = take(&inner, &report, &ask, &holder).await;
+            (n, read(&inner, ask, locked).await)
+        });
+        order += 1;
     }
-    let mut others = tasks.join_all().await;
-    others.sort_by_key(|(n, _)| *n);
-    all.extend(others.into_iter().map(|(_, p)| p));
-    all
+    let mut all = tasks.join_all().await;
+    all.sort_by_key(|(n, _)| *n);
+    all.into_iter().map(|(_, p)| p).collect()
 }
 
-async fn prepare(
+async fn take(
     inner: &Arc<Inner>,
     report: &Report,
-    handle: NodeHandle,
-    keys: Vec<String>,
-    want: WantOwned,
+    ask: &Ask,
     holder: &Holder,
-) -> Prepared {
-    let node = handle.name().clone();
-    let mut service: Arc<dyn LockService> = inner.lock_service(&node);
-    let mut acquired = service.acquire(&keys, holder).await;
+) -> Result<(Arc<NodeLock>, Vec<LeaseName>), Unready> {
+    let node = ask.handle.name();
+    let mut service: Arc<dyn LockService> = inner.lock_service(node);
+    let mut acquired = service.acquire(&ask.keys, holder).await;
     if let Err(LockError::Transport(TransportError::Unsupported { what, .. })) = &acquired {
-        service = inner.store_locks(&node, what.clone());
-        acquired = service.acquire(&keys, holder).await;
+        service = inner.store_locks(node, what.clone());
+        acquired = service.acquire(&ask.keys, holder).await;
     }
-    let acquired = match acquired {
-        Ok(acquired) => acquired,
-        Err(e) => {
-            let state = match e {
-                LockError::Taken { .. } | LockError::Contended { .. } => Unready::Taken(e),
-                LockError::Transport(t) => Unready::Failed {
-                    why: format!("no lock could be taken: {t}"),
-                    hint: match &t {
-                        TransportError::Denied { .. } => Some(format!(
-                            "let {} be written by this user, or set lock_dir in the fleet file",
-                            handle.lock_dir.display()
-                        )),
-                        t => t.hint().map(str::to_owned),
-                    },
-                },
-                LockError::Store(s) => Unready::Failed { why: s.to_string(), hint: Some(s.hint()) },
-            };
-            return Prepared { handle, lock: None, leases: Vec::new(), state: Err(state) };
-        }
-    };
+    let acquired = acquired.map_err(|e| match e {
+        LockError::Taken { .. } | LockError::Contended { .. } => Unready::Taken(e),
+        LockError::Transport(t) => Unready::Failed {
+            why: format!("no lock could be taken: {t}"),
+            hint: match &t {
+                TransportError::Denied { .. } => {
+                    let dir = ask.handle.lock_dir.display();
+                    Some(format!("let {dir} be written by this user, or set lock_dir in the fleet file"))
+                }
+                t => t.hint().map(str::to_owned),
+            },
+        },
+        LockError::Store(s) => Unready::Failed { why: s.to_string(), hint: Some(s.hint()) },
+    })?;
     match service.here_only() {
-        Some(why) => report.emit(Some(&node), None, EventKind::LockedHereOnly { why }),
+        Some(why) => report.emit(Some(node), None, EventKind::LockedHereOnly { why }),
         None => {
             let token = acquired.held.iter().map(|h| h.token).max().unwrap_or(0);
-            report.emit(Some(&node), None, EventKind::Locked { token });
+            report.emit(Some(node), None, EventKind::Locked { token });
         }
     }
-    let lock = Arc::new(NodeLock::new(node, service, holder.clone(), acquired.held));
-    let ours: Vec<LeaseName> = acquired.leases.into_iter().filter(|l| keys.contains(&l.key)).collect();
-    let state = match observe(inner, &handle, &want).await {
+    Ok((Arc::new(NodeLock::new(node.clone(), service, holder.clone(), acquired.held)), acquired.leases))
+}
+
+async fn read(inner: &Inner, ask: Ask, locked: Result<(Arc<NodeLock>, Vec<LeaseName>), Unready>) -> Prepared {
+    let handle = ask.handle;
+    let (lock, listed) = match locked {
+        Ok(locked) => locked,
+        Err(unready) => return Prepared { handle, lock: None, leases: Vec::new(), state: Err(unready) },
+    };
+    let state = match observe(inner, &handle, &ask.want).await {
         Ok(seen) => Ok(Arc::new(seen)),
         Err(e) => Err(Unready::Failed { why: e.to_string(), hint: e.hint().map(str::to_owned) }),
     };
-    Prepared { handle, lock: Some(lock), leases: ours, state }
+    let leases = inner.leases_found(&handle, &listed, |name| ask.keys.contains(&name.key)).await;
+    Prepared { handle, lock: Some(lock), leases, state }
 }
 
 async fn under_locks(
@@ -179,10 +192,7 @@ async fn under_locks(
         })
         .collect();
     let view = refreshed(approved.basis.view.as_ref(), inner, &fresh);
-    let mut found = Vec::new();
-    for p in &prepared {
-        found.extend(inner.leases_found(&p.handle, &p.leases).await);
-    }
+    let found = prepared.iter().flat_map(|p| p.leases.iter().cloned()).collect();
     let leases = inner.merged_leases(found).await;
     let plan = match replan(inner, &approved, &approval, &view, &leases) {
         Ok(plan) => plan,

@@ -56,7 +56,7 @@ fn check_pool(context: &Context<'_>, pool: &PoolName, nodes: &[(&NodeName, BTree
         let Some(seen) = seen(context, node).and_then(|o| o.pool(pool.as_str())) else { continue };
         let count = count(seen, taken, floor);
         // What serves nothing now takes nothing away.
-        if count.after < count.before {
+        if count.after < count.before || count.on_backup {
             if count.after == 0 {
                 last.push(*node);
             } else if count.after < count.floor {

@@ -8,6 +8,8 @@ mod lease;
 mod persistence;
 mod reach;
 mod read_only;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
+use futures::future::join_all;
+
 use crate::model::NodeName;
 use crate::store::Process;
 use crate::transport::{Files, Transport, TransportError};
@@ -243,9 +245,10 @@ impl LockService for NodeFiles {
 
     async fn release(&self, held: &Held) -> Result<(), LockError> {
         self.create(&Mark { token: held.token, free: true }.name(&held.key), b"").await?;
-        self.remove(&Mark { token: held.token, free: false }.name(&held.key)).await?;
-        for name in &held.below {
-            self.remove(name).await?;
+        let mine = Mark { token: held.token, free: false }.name(&held.key);
+        let over = held.below.iter().chain(std::iter::once(&mine));
+        for removed in join_all(over.map(|name| self.remove(name))).await {
+            removed?;
         }
         self.released.lock().unwrap_or_else(PoisonError::into_inner).insert(held.key.clone(), held.token);
         Ok(())

@@ -35,9 +35,7 @@ async fn every_operator_finds_the_leases_of_all() {
 async fn another_machine_returns_what_ended_and_the_first_learns_of_it() {
     let bench = three_servers(2);
     assert_ok(&bench.run(for_a_moment(drain("app/web1"))).await.0);
-    wait::until("the end of the lease", LONG, || {
-        bench.lock_files(0, ".lease").iter().all(|n| ends_of(n) < jiff::Timestamp::now().as_second()).then_some(())
-    });
+    until_ended_on_the_node(&bench);
     let bob = bench.operator("bob");
     let report = bob.sweep().await;
     assert_eq!(report.returned.len(), 1, "{report:#?}");
@@ -48,6 +46,25 @@ async fn another_machine_returns_what_ended_and_the_first_learns_of_it() {
     }
     assert!(bench.ops.leases().await.is_empty(), "alice's store hears that it was returned");
     assert!(bench.ops.sweep_if_due().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ended_is_given_back_behind_the_next_operation_of_anybody() {
+    let bench = three_servers(2);
+    assert_ok(&bench.run(for_a_moment(drain("app/web1"))).await.0);
+    until_ended_on_the_node(&bench);
+    let bob = bench.operator("bob");
+    let asked = request(Verb::Server(Change::Weight(Weight::Absolute(3))), &["app/web2"]);
+    assert_ok(&run(&bob, asked, &bench.view().await).await.0);
+    bob.settle().await;
+    assert_eq!((bench.admin(0, "web1").as_str(), bench.admin(1, "web1").as_str()), ("ready", "ready"));
+    assert_eq!(bench.lock_files(0, ".lease").len(), 1, "bob's own is left");
+}
+
+fn until_ended_on_the_node(bench: &super::bench::Bench) {
+    wait::until("the end of the lease", LONG, || {
+        bench.lock_files(0, ".lease").iter().all(|n| ends_of(n) < jiff::Timestamp::now().as_second()).then_some(())
+    });
 }
 
 fn ends_of(name: &str) -> i64 {
