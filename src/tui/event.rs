@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::app::PromptRequest;
-use crate::collect::Sample;
 use crate::collect::problems::Finding;
 use crate::model::{
     Certificate, FleetView, NodeName, PoolName, Problem, ServerRef, Session, StickTable, StickTableEntry, Worker,
@@ -25,6 +24,8 @@ pub struct Clock {
 #[derive(Debug)]
 pub enum Event {
     Terminal(crossterm::event::Event),
+    /// The keyboard has ended: nobody sits in front.
+    TerminalGone,
     /// A new picture of the fleet.
     View(Arc<FleetView>),
     /// Time passes: ages grow, live lists are asked for again.
@@ -50,9 +51,6 @@ pub enum Charted {
     Pool(PoolName),
     Fleet,
 }
-
-/// Samples of each node, oldest first.
-pub type Series = Vec<(NodeName, Vec<Sample>)>;
 
 /// What came back of an effect. `ticket` says for which question, so that late answers to old questions fall away.
 #[derive(Debug)]
@@ -139,7 +137,10 @@ pub enum Effect {
     Leases,
     /// What is wrong with the fleet: worked out beside the loop, because it looks at every server of every node.
     Findings,
-    Sweep,
+    /// Give back leases that have ended: all, or only where looking costs next to nothing.
+    Sweep {
+        if_due: bool,
+    },
     Audit,
     Unfinished,
     Plan {

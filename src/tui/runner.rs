@@ -17,7 +17,7 @@ use crate::model::Exit;
 use super::event::{Clock, Effect, Event};
 use super::state::State;
 use super::tasks::Tasks;
-use super::terminal::Screen;
+use super::terminal::{self, Screen};
 use super::theme::ThemeName;
 use super::update::update;
 use super::view;
@@ -63,6 +63,7 @@ pub async fn run(app: App, options: Options) -> anyhow::Result<Exit> {
     let mut state = State::new(app.fleet.clone(), app.collector.view(), theme, clock());
     let mut tasks = Tasks::new(app.clone(), sender);
     state.ask(Effect::Unfinished);
+    state.ask(Effect::Sweep { if_due: true });
     state.ask_what_is_due();
     let ended = console(&mut screen, &mut state, &mut tasks, &mut events, &mut signals).await;
 
@@ -141,6 +142,7 @@ async fn wait_for_picture<T>(
 
 /// One frame, shown at once where the terminal can.
 fn paint(screen: &mut Screen, state: &mut State) -> anyhow::Result<()> {
+    anyhow::ensure!(terminal::is_taken(), "a part of the console has failed; its words are above");
     state.clock = clock();
     view::prepare(state);
     let mut shown = None;
@@ -182,6 +184,8 @@ async fn read_terminal(events: mpsc::Sender<Event>) {
             return;
         }
     }
+    // Nobody is there any more; that the loop has ended before is as well.
+    let _ = events.send(Event::TerminalGone).await;
 }
 
 async fn pass_prompts(mut prompts: mpsc::Receiver<PromptRequest>, events: mpsc::Sender<Event>) {

@@ -12,8 +12,9 @@ use crate::collect::problems;
 use crate::model::{FleetView, NodeName};
 use crate::store::AuditFilter;
 
-use super::event::{Answer, Charted, Confirmed, Effect, Event, Series};
+use super::event::{Answer, Charted, Confirmed, Effect, Event};
 use super::state::State;
+use super::state::curve::Curves;
 
 /// Nodes asked side by side by one view.
 const SIDE_BY_SIDE: usize = 32;
@@ -64,9 +65,14 @@ impl Tasks {
                     Answer::Certificates { result: app.collector.certificates(&node).await, node }
                 });
             }
-            Effect::History { of, nodes } => state.history = Some(self.history(of, nodes)),
+            Effect::History { of, nodes } => {
+                let curves = self.curves(&of, &nodes);
+                state.history = Some((of, curves));
+            }
             Effect::Leases => self.one(|app| async move { Answer::Leases(app.ops.leases().await) }),
-            Effect::Sweep => self.one(|app| async move { Answer::Swept(app.ops.sweep().await) }),
+            Effect::Sweep { if_due } => self.one(move |app| async move {
+                Answer::Swept(if if_due { app.ops.sweep_if_due().await } else { app.ops.sweep().await })
+            }),
             Effect::Audit => self.blocking(|app| {
                 let filter = AuditFilter { limit: Some(MOST_AUDIT), ..AuditFilter::default() };
                 Answer::Audit(app.ops.audit(&filter).map_err(|e| e.to_string()))
@@ -107,17 +113,18 @@ impl Tasks {
         self.stoppers.values().for_each(CancellationToken::cancel);
     }
 
-    fn history(&self, of: Charted, nodes: Vec<NodeName>) -> (Charted, Series) {
+    /// Samples are in memory: put together at once, for the picture that was just taken in.
+    fn curves(&self, of: &Charted, nodes: &[NodeName]) -> Curves {
         let history = self.app.collector.history();
-        let samples = match &of {
+        let samples: Vec<_> = match of {
             Charted::Server(server) => {
                 history.keep(server);
-                nodes.into_iter().map(|node| (node.clone(), history.server(&node, server))).collect()
+                nodes.iter().map(|node| history.server(node, server)).collect()
             }
-            Charted::Pool(pool) => nodes.into_iter().map(|node| (node.clone(), history.pool(&node, pool))).collect(),
-            Charted::Node(_) | Charted::Fleet => nodes.into_iter().map(|node| (node.clone(), history.node(&node))).collect(),
+            Charted::Pool(pool) => nodes.iter().map(|node| history.pool(node, pool)).collect(),
+            Charted::Node(_) | Charted::Fleet => nodes.iter().map(|node| history.node(node)).collect(),
         };
-        (of, samples)
+        Curves::of(&samples, self.app.fleet.settings.refresh)
     }
 
     /// A task for each node, a few of them at a time; each answer is an event of its own.

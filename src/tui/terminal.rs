@@ -45,6 +45,11 @@ impl Screen {
     }
 }
 
+/// False after a panic anywhere gave the terminal back: nothing may be drawn then.
+pub fn is_taken() -> bool {
+    TAKEN.load(Ordering::SeqCst)
+}
+
 /// Restores what was taken when taking the rest fails.
 struct Restore;
 impl Drop for Restore {

@@ -31,8 +31,10 @@ pub fn update(state: &mut State, clock: Clock, event: Event) {
         }
         Event::Terminal(TermEvent::Paste(text)) => on_paste(state, &text),
         Event::Terminal(_) => {}
+        Event::TerminalGone => state.ask(Effect::Quit),
         Event::View(view) => {
             state.take_view(view);
+            state.refresh_plan();
             state.ask_what_is_due();
         }
         Event::Tick => state.ask_what_is_due(),
@@ -49,6 +51,8 @@ pub fn update(state: &mut State, clock: Clock, event: Event) {
                 state.say(tone, &format!("#{} {}", event.operation, outcome.summary));
                 state.audit.asked = None;
                 state.leases.asked = None;
+                // What it changed is to be seen at once, not at the next interval.
+                state.ask(Effect::Poke(outcome.nodes.iter().map(|n| n.node.clone()).collect()));
             }
         }
         Event::OperationOver { run } => {
@@ -89,9 +93,14 @@ fn on_answer(state: &mut State, answer: Answer) {
             let left = result.as_ref().map_or(0, Vec::len);
             if first && left > 0 {
                 let what = if left == 1 { "1 operation was".to_owned() } else { format!("{left} operations were") };
-                let text =
-                    format!("{what} left unfinished by a process of before: U shows it, u there gives back what it changed");
+                let text = format!(
+                    "{what} left unfinished by a process of before: u gives back what it changed, esc leaves it as it is"
+                );
                 state.say(Tone::Warn, &text);
+                // Offered at once, unless the operator is somewhere else already.
+                if *state.screen() == Screen::Overview && state.form.is_none() {
+                    state.go(Screen::Unfinished);
+                }
             }
             got(&mut state.unfinished, now, result)
         }
@@ -102,6 +111,10 @@ fn on_answer(state: &mut State, answer: Answer) {
             true
         }
         Answer::Swept(report) => {
+            let asked = std::mem::take(&mut state.sweep_asked);
+            if report.is_empty() && !asked {
+                return;
+            }
             let text = match (report.returned.len(), report.failed.len()) {
                 (0, 0) => "no lease has ended".to_owned(),
                 (n, 0) => format!("{n} leases given back"),
@@ -137,10 +150,14 @@ fn got<T>(loaded: &mut Loaded<T>, now: std::time::Instant, result: Result<Vec<T>
 }
 
 fn on_plans(state: &mut State, ticket: u64, results: Vec<Result<crate::ops::Plan, crate::ops::PlanError>>) {
-    let Some(form) = state.form.as_mut().filter(|f| f.ticket == ticket) else { return };
+    let now = state.clock.now;
+    let Some(form) = state.form.as_mut().filter(|f| f.ticket == ticket && !f.is_settled()) else { return };
     let plans: Result<Vec<_>, _> = results.into_iter().collect();
     form.planned = match plans {
-        Ok(plans) => Planned::Ready(plans),
+        Ok(plans) => {
+            form.made = Some(now);
+            Planned::Ready(plans)
+        }
         Err(error) => Planned::Failed { what: error.to_string(), hint: error.hint() },
     };
 }
@@ -420,7 +437,8 @@ pub fn execute(state: &mut State, command: Command) {
         Command::Unfinished => state.go(Screen::Unfinished),
         Command::SameAddress => same_address(state),
         Command::Sweep => {
-            state.ask(Effect::Sweep);
+            state.sweep_asked = true;
+            state.ask(Effect::Sweep { if_due: false });
             state.say(Tone::Dim, "looking for leases that have ended");
         }
         Command::StopOperation => stop(state),
@@ -471,8 +489,8 @@ fn same_address(state: &mut State) {
 
 fn stop(state: &mut State) {
     let chosen = match (state.screen(), &state.journey.here.list.cursor) {
-        (Screen::Operation(run), _) => u64::try_from(*run).ok(),
-        (_, Some(super::state::grid::Key::Line(run))) => Some(*run),
+        (Screen::Operation(run), _) => Some(*run),
+        (_, Some(super::state::grid::Key::Run(run))) => Some(*run),
         _ => None,
     };
     let Some(run) = chosen.and_then(|id| state.runs.iter_mut().find(|r| r.id == id && !r.is_over())) else {

@@ -64,11 +64,29 @@ impl State {
         form.ticket = ticket;
         match form.requests() {
             Some(requests) => {
-                // An older plan stays in sight until the new one is there; it cannot be applied.
-                form.planned = Planned::Pending;
+                // The plan of before stays in sight until the new one is there; it cannot be applied.
+                let before = match std::mem::take(&mut form.planned) {
+                    Planned::Ready(plans) | Planned::Pending { before: plans } => plans,
+                    Planned::Failed { .. } => Vec::new(),
+                };
+                form.planned = Planned::Pending { before };
                 self.ask(Effect::Plan { ticket, requests });
             }
             None => form.planned = Planned::Failed { what: "a field cannot be read".into(), hint: None },
+        }
+    }
+
+    /// Plans anew from a new picture, behind the plan that is shown. Once the operator is at the confirmation of a plan that can
+    /// be sent, that plan stays as it is: what is confirmed is what was read.
+    pub fn refresh_plan(&mut self) {
+        if self.form.as_ref().is_none_or(|f| f.is_settled() || matches!(f.planned, Planned::Pending { .. })) {
+            return;
+        }
+        let ticket = self.number();
+        let Some(form) = &mut self.form else { return };
+        if let Some(requests) = form.requests() {
+            form.ticket = ticket;
+            self.ask(Effect::Plan { ticket, requests });
         }
     }
 
@@ -101,7 +119,7 @@ impl State {
         let last = plans.last().map(|c| c.run);
         self.journey.here.list.selected.clear();
         self.ask(Effect::Apply { plans });
-        if let Some(run) = last.and_then(|r| i64::try_from(r).ok()) {
+        if let Some(run) = last {
             self.go(Screen::Operation(run));
         }
     }
@@ -217,7 +235,7 @@ impl State {
         for key in targets {
             match key {
                 Key::Operation(id) => numbers.push(*id),
-                Key::Line(run) => match self.runs.iter().find(|r| r.id == *run) {
+                Key::Run(run) => match self.runs.iter().find(|r| r.id == *run) {
                     Some(run) if !run.is_over() => return Err("it is still running: stop it first".into()),
                     Some(run) => numbers.extend(run.operation),
                     None => {}
@@ -226,7 +244,7 @@ impl State {
             }
         }
         if let Screen::Operation(run) = self.screen() {
-            numbers.extend(self.runs.iter().find(|r| i64::try_from(r.id) == Ok(*run)).and_then(|r| r.operation));
+            numbers.extend(self.runs.iter().find(|r| r.id == *run).and_then(|r| r.operation));
         }
         let numbers = some(numbers, "nothing that was recorded is chosen")?;
         let what = numbers.iter().map(|n| format!("#{n}")).collect::<Vec<_>>().join(" ");

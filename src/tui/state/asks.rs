@@ -14,8 +14,6 @@ const STORE_AGAIN: Duration = Duration::from_secs(5);
 const DETAILS_AGAIN: Duration = Duration::from_secs(30);
 /// The overview shows leases and what was left, which cost a question to each node.
 const OVERVIEW_AGAIN: Duration = Duration::from_secs(30);
-/// Nodes whose samples are fetched at most: what can be in sight, and a little more.
-const CHARTED_NODES: usize = 60;
 
 impl State {
     /// Pushes the effects of the view that is shown.
@@ -97,14 +95,6 @@ impl State {
             }
             _ => return,
         };
-        let mut nodes: Vec<NodeName> = nodes;
-        // The cursor's node first, should there be too many to ask for.
-        if let Some(super::grid::Key::Node(at) | super::grid::Key::Cell(at, _)) = &self.journey.here.list.cursor
-            && let Some(place) = nodes.iter().position(|n| n == at)
-        {
-            nodes.swap(0, place);
-        }
-        nodes.truncate(CHARTED_NODES);
         self.ask(Effect::History { of, nodes });
     }
 

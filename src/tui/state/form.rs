@@ -1,6 +1,6 @@
 //! The plan dialog: fields that say what is wanted, the plan that comes of it, and the confirmation that it asks for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
@@ -129,13 +129,21 @@ pub enum Subject {
 
 #[derive(Clone, Debug)]
 pub enum Planned {
-    /// Being worked out.
-    Pending,
+    /// Being worked out; what stood there before is shown, but cannot be applied.
+    Pending {
+        before: Vec<Plan>,
+    },
     Ready(Vec<Plan>),
     Failed {
         what: String,
         hint: Option<String>,
     },
+}
+
+impl Default for Planned {
+    fn default() -> Self {
+        Planned::Pending { before: Vec::new() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -149,6 +157,8 @@ pub struct Form {
     pub focus: usize,
     pub confirm: Input,
     pub planned: Planned,
+    /// When the plan shown was made.
+    pub made: Option<Instant>,
     pub ticket: u64,
     /// First line of the plan shown.
     pub scroll: usize,
@@ -188,7 +198,8 @@ impl Form {
             fields,
             focus: 0,
             confirm: Input::default(),
-            planned: Planned::Pending,
+            planned: Planned::default(),
+            made: None,
             ticket: 0,
             scroll: 0,
             note: None,
@@ -204,6 +215,11 @@ impl Form {
 
     pub fn on_confirmation(&self) -> bool {
         self.focus >= self.fields.len()
+    }
+
+    /// The operator is about to confirm a plan that can be sent: it must not change any more.
+    pub fn is_settled(&self) -> bool {
+        self.on_confirmation() && self.obstacle().is_none()
     }
 
     pub fn move_focus(&mut self, by: isize) {
@@ -396,7 +412,7 @@ impl Form {
     /// Why the plan cannot be applied as it stands.
     pub fn obstacle(&self) -> Option<String> {
         match &self.planned {
-            Planned::Pending => Some("the plan is not ready".into()),
+            Planned::Pending { .. } => Some("the plan is not ready".into()),
             Planned::Failed { what, .. } => Some(what.clone()),
             Planned::Ready(plans) => {
                 if plans.iter().all(Plan::is_empty) {

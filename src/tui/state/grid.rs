@@ -24,7 +24,10 @@ pub enum Key {
     Entry(String),
     Session(NodeName, String),
     Lease(String),
+    /// An operation of the store.
     Operation(i64),
+    /// An operation of this console.
+    Run(u64),
     /// Anything else that has a number.
     Line(u64),
     /// A problem: its place and its words.

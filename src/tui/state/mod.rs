@@ -26,10 +26,11 @@ use crate::config::Fleet;
 use crate::model::{Certificate, FleetView, NodeName, Problem, Session, StickTable, StickTableEntry, Worker};
 use crate::store::{Lease, Operation, Unfinished};
 
-use super::event::{Charted, Clock, Effect, Series};
+use super::event::{Charted, Clock, Effect};
 use super::theme::{Theme, ThemeName, Tone};
 use super::view::Frame;
 use cmdline::CommandLine;
+use curve::Curves;
 use form::Form;
 use gather::Gathered;
 use grid::{Ctx, Grid, Listing};
@@ -127,12 +128,14 @@ pub struct State {
     /// When they may be looked for again, so that looking never takes more than a twentieth of a core.
     pub(super) findings_after: Option<Instant>,
     pub(super) findings_asked: bool,
-    pub history: Option<(Charted, Series)>,
+    pub history: Option<(Charted, Curves)>,
     /// What the last frame showed where.
     pub frame: Frame,
     pub command_history: Vec<String>,
     /// Leaving was asked for while operations run; asking again does it.
     pub leaving: bool,
+    /// The operator wants to hear of it even if there was nothing to give back.
+    pub(super) sweep_asked: bool,
     numbers: u64,
     effects: Vec<Effect>,
 }
@@ -171,6 +174,7 @@ impl State {
             frame: Frame::default(),
             command_history: Vec::new(),
             leaving: false,
+            sweep_asked: false,
             numbers: 0,
             effects: Vec::new(),
         };

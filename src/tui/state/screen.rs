@@ -30,7 +30,8 @@ pub enum Screen {
     Leases,
     Audit,
     Operations,
-    Operation(i64),
+    /// One operation of this console, by the console's own number.
+    Operation(u64),
     /// What the last run left unfinished.
     Unfinished,
     Messages,

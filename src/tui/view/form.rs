@@ -1,9 +1,12 @@
 //! The plan dialog: what is wanted, what exactly would be sent, what the guards say, and the confirmation.
 
+use std::time::{Duration, Instant};
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::config::ConfirmLevel;
+use crate::config::duration::show_duration;
 use crate::ops::{Judgement, Plan};
 use crate::tui::state::State;
 use crate::tui::state::form::{Field, Form, Planned};
@@ -43,7 +46,7 @@ pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>, area: Rect, frame: &
     let confirm = Rect { y: inner.bottom() - 1, height: 1, ..inner };
     let note = Rect { y: inner.bottom() - 2, height: 1, ..inner };
     let plan = Rect { y, height: note.y.saturating_sub(y), ..inner };
-    draw_plan(buf, plan, form, theme, frame);
+    draw_plan(buf, plan, form, state.clock.now, theme, frame);
     draw_confirmation(buf, confirm, note, form, theme);
     frame.hits.push((confirm, Hit::Field(form.fields.len())));
 }
@@ -88,7 +91,8 @@ fn draw_field(buf: &mut Buffer, area: Rect, field: &Field, on: bool, theme: &The
 /// Verdicts first, gravest first, then each node with exactly what it would be sent.
 fn lines(form: &Form) -> Vec<(Tone, String)> {
     match &form.planned {
-        Planned::Pending => vec![(Tone::Dim, "working the plan out…".into())],
+        Planned::Pending { before } if before.is_empty() => vec![(Tone::Dim, "working the plan out…".into())],
+        Planned::Pending { before } => before.iter().flat_map(plan_lines).map(|(_, text)| (Tone::Dim, text)).collect(),
         Planned::Failed { what, hint } => {
             let mut lines = vec![(Tone::Bad, format!("✖ no plan: {what}"))];
             lines.extend(hint.iter().map(|h| (Tone::Warn, format!("  {h}"))));
@@ -139,7 +143,7 @@ fn plan_lines(plan: &Plan) -> Vec<(Tone, String)> {
     lines
 }
 
-fn draw_plan(buf: &mut Buffer, area: Rect, form: &Form, theme: &Theme, frame: &mut Frame) {
+fn draw_plan(buf: &mut Buffer, area: Rect, form: &Form, now: Instant, theme: &Theme, frame: &mut Frame) {
     if area.height < 2 {
         return;
     }
@@ -157,7 +161,14 @@ fn draw_plan(buf: &mut Buffer, area: Rect, form: &Form, theme: &Theme, frame: &m
         .collect();
     let head = Rect { height: 1, ..area };
     buf.set_style(head, theme.head);
-    put(buf, head, head.x, head.y, "PLAN", theme.head);
+    let made = match form.made {
+        Some(made) => format!(
+            "PLAN made {} ago; checked again when it is sent",
+            show_duration(Duration::from_secs(now.saturating_duration_since(made).as_secs()))
+        ),
+        None => "PLAN".to_owned(),
+    };
+    put(buf, head, head.x, head.y, &made, theme.head);
     let body = Rect { y: area.y + 1, height: area.height - 1, ..area };
     let room = usize::from(body.height);
     frame.page_lines = lines.len().saturating_sub(room);
@@ -174,7 +185,7 @@ fn draw_plan(buf: &mut Buffer, area: Rect, form: &Form, theme: &Theme, frame: &m
 fn draw_confirmation(buf: &mut Buffer, area: Rect, note: Rect, form: &Form, theme: &Theme) {
     let obstacle = form.obstacle();
     // A plan that failed says so itself.
-    let told = matches!(form.planned, Planned::Failed { .. } | Planned::Pending);
+    let told = matches!(form.planned, Planned::Failed { .. } | Planned::Pending { .. });
     if let Some(text) = form.note.as_ref().or(obstacle.as_ref().filter(|_| !told)) {
         let tone = if form.note.is_some() { Tone::Bad } else { Tone::Warn };
         put(buf, note, note.x, note.y, text, theme.tone(tone));

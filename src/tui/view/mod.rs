@@ -223,10 +223,7 @@ pub fn open(state: &mut State) {
             Some(screen) => screen,
             None => return,
         },
-        (Key::Line(run), Screen::Operations) => match i64::try_from(run) {
-            Ok(run) => Screen::Operation(run),
-            Err(_) => return,
-        },
+        (Key::Run(run), _) => Screen::Operation(run),
         (Key::Lease(_), _) => match leases::server(state) {
             Some(server) => Screen::Server(server),
             None => return,

@@ -10,7 +10,6 @@ use crate::model::{FleetView, Health, NodeName, NodeView, ServerObs, ServerRef};
 use crate::tui::event::Charted;
 use crate::tui::state::State;
 use crate::tui::state::class::{Class, health_tone, health_word};
-use crate::tui::state::curve::sums;
 use crate::tui::state::grid::{Cell, Column, Key, Listing, Row, natural};
 use crate::tui::theme::Tone;
 use crate::tui::widget::chart::sparkline;
@@ -191,14 +190,12 @@ fn lines(state: &State, name: &NodeName) -> Vec<(&'static str, String, Tone)> {
             _ => {}
         }
     }
-    if let Some((Charted::Node(of), samples)) = &state.history
+    if let Some((Charted::Node(of), curves)) = &state.history
         && of == name
     {
-        let step = state.fleet.settings.refresh;
-        let (rate, sessions) = (sums(samples, step, |s| s.rate), sums(samples, step, |s| s.sessions));
+        let (rate, sessions) = (&curves.rate, &curves.sessions);
         let last = |values: &[Option<u32>]| values.last().copied().flatten().unwrap_or(0);
-        let text =
-            format!("{} {}/s   {} {} sessions", sparkline(&rate, 24), last(&rate), sparkline(&sessions, 24), last(&sessions));
+        let text = format!("{} {}/s   {} {} sessions", sparkline(rate, 24), last(rate), sparkline(sessions, 24), last(sessions));
         out.push(("load", text, Tone::Accent));
     }
     out

@@ -12,7 +12,7 @@ use crate::tui::widget::text::put;
 
 impl Row for Run {
     fn key(&self) -> Key {
-        Key::Line(self.id)
+        Key::Run(self.id)
     }
     fn search(&self, into: &mut String) {
         into.push_str(&self.summary);
@@ -115,15 +115,15 @@ const LANES: &[Column<Lane>] = &[
 ];
 
 /// The run of this number of the console.
-pub fn find(runs: &[Run], number: i64) -> Option<&Run> {
-    runs.iter().find(|r| i64::try_from(r.id) == Ok(number))
+pub fn find(runs: &[Run], number: u64) -> Option<&Run> {
+    runs.iter().find(|r| r.id == number)
 }
 
-pub fn lanes(runs: &[Run], number: i64) -> Listing<Lane> {
+pub fn lanes(runs: &[Run], number: u64) -> Listing<Lane> {
     Listing { columns: LANES, rows: find(runs, number).map(|r| r.lanes.clone()).unwrap_or_default() }
 }
 
-pub fn head(state: &State, number: i64, buf: &mut Buffer, area: Rect) {
+pub fn head(state: &State, number: u64, buf: &mut Buffer, area: Rect) {
     let Some(run) = find(&state.runs, number) else { return };
     let theme = &state.theme;
     let (text, tone) = run.state();
@@ -140,7 +140,7 @@ pub fn log_height(body: u16, rows: u16) -> u16 {
 }
 
 /// The newest lines of the log, and at the end what to do next.
-pub fn log(state: &State, number: i64, buf: &mut Buffer, area: Rect) {
+pub fn log(state: &State, number: u64, buf: &mut Buffer, area: Rect) {
     let Some(run) = find(&state.runs, number) else { return };
     let theme = &state.theme;
     if area.height < 2 {

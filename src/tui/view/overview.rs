@@ -8,7 +8,6 @@ use crate::model::ServerRef;
 use crate::tui::event::Charted;
 use crate::tui::state::State;
 use crate::tui::state::class::Class;
-use crate::tui::state::curve::sums;
 use crate::tui::state::grid::{Cell, Column, Key, Listing, Row, natural};
 use crate::tui::state::screen::Screen;
 use crate::tui::state::sums::ZoneSums;
@@ -111,19 +110,14 @@ pub fn panel(state: &State, buf: &mut Buffer, area: Rect) {
     }
     let mut y = area.y + 1;
     line(state, buf, Rect { y, height: 1, ..area }, "whole fleet", &state.sums.whole, &AT);
-    if let Some((Charted::Fleet, samples)) = &state.history
+    if let Some((Charted::Fleet, curves)) = &state.history
         && area.width >= 100
     {
-        let step = state.fleet.settings.refresh;
         let room = usize::from(area.width - 78).min(60);
-        for (offset, (name, values)) in
-            [("rate/s ", sums(samples, step, |s| s.rate)), ("sessions ", sums(samples, step, |s| s.sessions))]
-                .into_iter()
-                .enumerate()
-        {
+        for (offset, (name, values)) in [("rate/s ", &curves.rate), ("sessions ", &curves.sessions)].into_iter().enumerate() {
             let y = area.y + u16::try_from(offset).unwrap_or(0);
             let x = put(buf, area, area.x + 73, y, &format!("{name:>9}"), dim);
-            put(buf, area, x, y, &sparkline(&values, room - 10), theme.tone(Tone::Accent));
+            put(buf, area, x, y, &sparkline(values, room - 10), theme.tone(Tone::Accent));
         }
     }
     y += 1;

@@ -7,10 +7,10 @@ use ratatui::layout::Rect;
 
 use crate::config::duration::show_duration;
 use crate::model::{Health, NodeView, ServerObs, ServerRef};
-use crate::tui::event::{Charted, Series};
+use crate::tui::event::Charted;
 use crate::tui::state::State;
 use crate::tui::state::class::Class;
-use crate::tui::state::curve::{greatest, sums};
+use crate::tui::state::curve::Curves;
 use crate::tui::state::grid::{Cell, Column, Key, Listing, Row, natural};
 use crate::tui::state::index;
 use crate::tui::theme::Tone;
@@ -230,22 +230,21 @@ pub fn charts_height(body: u16, rows: u16) -> u16 {
 }
 
 pub fn charts(state: &State, server: &ServerRef, buf: &mut Buffer, area: Rect) {
-    let Some((Charted::Server(of), samples)) = &state.history else { return };
+    let Some((Charted::Server(of), curves)) = &state.history else { return };
     if of != server || area.height < 3 {
         return;
     }
-    four_charts(state, samples, buf, area);
+    four_charts(state, curves, buf, area);
 }
 
 /// Rate, sessions, latency and errors in a square, or side by side where there is little height.
-pub fn four_charts(state: &State, samples: &Series, buf: &mut Buffer, area: Rect) {
+fn four_charts(state: &State, curves: &Curves, buf: &mut Buffer, area: Rect) {
     let theme = &state.theme;
-    let step = state.fleet.settings.refresh;
     let series = [
-        ("RATE", "/s", Tone::Accent, sums(samples, step, |s| s.rate)),
-        ("SESSIONS", "", Tone::Ok, sums(samples, step, |s| s.sessions)),
-        ("LATENCY (slowest node)", "ms", Tone::Warn, greatest(samples, step, |s| s.latency_ms)),
-        ("ERRORS", "/s", Tone::Bad, sums(samples, step, |s| s.errors)),
+        ("RATE", "/s", Tone::Accent, &curves.rate),
+        ("SESSIONS", "", Tone::Ok, &curves.sessions),
+        ("LATENCY (slowest node)", "ms", Tone::Warn, &curves.latency_ms),
+        ("ERRORS", "/s", Tone::Bad, &curves.errors),
     ];
     let (columns, rows) = if area.height >= 8 { (2u16, 2u16) } else { (4, 1) };
     let (wide, high) = (area.width / columns, area.height / rows);
@@ -257,6 +256,6 @@ pub fn four_charts(state: &State, samples: &Series, buf: &mut Buffer, area: Rect
             height: high.saturating_sub(u16::from(rows > 1 && nth / columns == 0)),
         };
         let words = ChartText { title, unit };
-        chart(buf, place, &words, &values, theme.key, theme.tone(tone), theme.tone(Tone::Dim));
+        chart(buf, place, &words, values, theme.key, theme.tone(tone), theme.tone(Tone::Dim));
     }
 }

@@ -11,7 +11,6 @@ use crate::model::{FleetView, Health, PoolName, ServerObs};
 use crate::tui::event::Charted;
 use crate::tui::state::State;
 use crate::tui::state::class::Class;
-use crate::tui::state::curve::sums;
 use crate::tui::state::grid::{Align, Cell, Column, Ctx, Grid, Key, Listing, Row, Shape, natural};
 use crate::tui::state::index::{self, CellAt, Index, ServerLine};
 use crate::tui::theme::Tone;
@@ -238,13 +237,12 @@ pub fn panel(state: &State, pool: &PoolName, buf: &mut Buffer, area: Rect) {
         words.retain(|w| !w.is_empty());
         x = put(buf, area, x, area.y, &words.join(" · "), theme.tone(Tone::Dim)) + 2;
     }
-    if let Some((Charted::Pool(of), samples)) = &state.history
+    if let Some((Charted::Pool(of), curves)) = &state.history
         && of == pool
     {
-        let step = state.fleet.settings.refresh;
-        for (name, values) in [("rate/s", sums(samples, step, |s| s.rate)), ("sessions", sums(samples, step, |s| s.sessions))] {
+        for (name, values) in [("rate/s", &curves.rate), ("sessions", &curves.sessions)] {
             x = put(buf, area, x, area.y, name, theme.tone(Tone::Dim)) + 1;
-            x = put(buf, area, x, area.y, &sparkline(&values, 20), theme.tone(Tone::Accent)) + 1;
+            x = put(buf, area, x, area.y, &sparkline(values, 20), theme.tone(Tone::Accent)) + 1;
             let last = values.last().copied().flatten().unwrap_or(0);
             x = put(buf, area, x, area.y, &short(u64::from(last)), theme.tone(Tone::Plain)) + 2;
         }

@@ -8,9 +8,10 @@ use jiff::SignedDuration;
 use lbdeck::app::{App, Options, Prompting};
 use lbdeck::collect::{Sample, problems};
 use lbdeck::config::Fleet;
-use lbdeck::model::{FleetView, NodeName};
+use lbdeck::model::FleetView;
 use lbdeck::tui::event::{Answer, Clock, Effect, Event};
 use lbdeck::tui::state::State;
+use lbdeck::tui::state::curve::Curves;
 use lbdeck::tui::theme::ThemeName;
 use lbdeck::tui::update::update;
 use lbdeck::tui::view;
@@ -166,7 +167,8 @@ impl Console {
                         Answer::Findings { findings: problems::find(&facts), took: Duration::from_millis(50) }
                     }
                     Effect::History { of, nodes } => {
-                        self.state.history = Some((of, nodes.into_iter().map(|n| samples(n, self.start)).collect()));
+                        let of_each: Vec<_> = nodes.iter().map(|_| samples(self.start)).collect();
+                        self.state.history = Some((of, Curves::of(&of_each, self.state.fleet.settings.refresh)));
                         continue;
                     }
                     other => {
@@ -181,7 +183,7 @@ impl Console {
     }
 }
 
-fn samples(node: NodeName, now: Instant) -> (NodeName, Vec<Sample>) {
+fn samples(now: Instant) -> Vec<Sample> {
     let wave = |i: u32, period: u32, most: u32| (i % period) * most / period;
     let series = (0..90).map(|i| Sample {
         at: now.checked_sub(Duration::from_secs(u64::from(90 - i))).unwrap(),
@@ -191,5 +193,5 @@ fn samples(node: NodeName, now: Instant) -> (NodeName, Vec<Sample>) {
         latency_ms: 10 + wave(i, 13, 9),
         errors: if i > 70 { 3 } else { 0 },
     });
-    (node, series.collect())
+    series.collect()
 }

@@ -1,8 +1,10 @@
 //! Keys and clicks through the whole state: what they change, and what they ask for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lbdeck::app::PromptRequest;
+use lbdeck::model::{Health, StatusWord};
 use lbdeck::ops::{Approval, AtDeadline, Verb};
 use lbdeck::tui::event::{Effect, Event};
 use lbdeck::tui::state::screen::Screen;
@@ -230,4 +232,26 @@ fn old_data_grows_old_in_sight() {
     assert!(c.screen().contains("data 0.4s–12s old"), "{}", c.screen());
     c.wait(Duration::from_secs(60));
     assert!(c.screen().contains("data 1m00s–1m12s old"), "{}", c.screen());
+}
+
+#[test]
+fn the_plan_follows_the_fleet_until_it_is_about_to_be_confirmed() {
+    let start = Instant::now();
+    let mut c = Console::new(120, 40);
+    c.keys(&[":drain api/a1", "enter"]);
+    assert!(c.screen().contains("api/a1: drain  (now UP, weight 100, 120 sessions)"), "{}", c.screen());
+    let busier = |sessions| {
+        let mut view = fleet::view(start);
+        let pools =
+            vec![fleet::pool("api", vec![fleet::server("a1", StatusWord::Up, sessions), fleet::server("a2", StatusWord::Up, 1)])];
+        Arc::make_mut(&mut view).nodes = vec![fleet::node("lb1", "eu-1", Health::Fresh, start, Duration::ZERO, pools)];
+        Event::View(view)
+    };
+    c.event(busier(777));
+    assert!(c.screen().contains("777 sessions"), "{}", c.screen());
+    c.keys(&["backtab"]);
+    c.event(busier(888));
+    assert!(c.screen().contains("777 sessions"), "what is confirmed is what was read");
+    c.keys(&["enter"]);
+    assert!(applied(&c)[0].plan.steps[0].now.contains("777"));
 }

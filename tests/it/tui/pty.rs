@@ -27,7 +27,7 @@ struct Session {
     child: Box<dyn Child + Send + Sync>,
     keyboard: Box<dyn Write + Send>,
     screen: Arc<Mutex<vt100::Parser>>,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 impl Session {
@@ -62,7 +62,7 @@ impl Session {
             }
         });
         let keyboard = pty.master.take_writer().unwrap();
-        Session { master: pty.master, child, keyboard, screen, dir }
+        Session { master: pty.master, child, keyboard, screen, _dir: dir }
     }
 
     fn press(&mut self, keys: &str) {
@@ -227,7 +227,7 @@ fn a_panic_gives_the_terminal_back() {
         }
     });
     let keyboard = pty.master.take_writer().unwrap();
-    let mut session = Session { master: pty.master, child, keyboard, screen, dir: TempDir::new().unwrap() };
+    let mut session = Session { master: pty.master, child, keyboard, screen, _dir: TempDir::new().unwrap() };
     assert_eq!(session.ends(), 101, "the child panicked");
     session.assert_restored();
     drop(session);
