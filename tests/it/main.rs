@@ -8,6 +8,7 @@ mod ansible_inventory;
 mod cli;
 mod faults;
 mod fleet;
+mod fuzz;
 mod haproxy;
 mod lab;
 mod layering;

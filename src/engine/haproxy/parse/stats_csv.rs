@@ -268,6 +268,19 @@ mod tests {
         );
     }
 
+    /// The 2.6 one is real; the 3.2 one is made by hand from it, with the columns that came between.
+    #[test]
+    fn replies_of_several_versions() {
+        let old = table(include_str!("../fixtures/2.6-show-stat.txt"));
+        let new = table(include_str!("../fixtures/3.2-show-stat.txt"));
+        assert_eq!(old.len(), new.len());
+        assert!(new.columns().len() > old.columns().len() + 10);
+        let row = old.row(1);
+        let newer = new.row(1);
+        assert!(row.iter().all(|field| newer.contains(field)), "what both have is the same");
+        assert!(newer.contains(&("reqbin".into(), "100".into())) && !row.iter().any(|(n, _)| n == "reqbin"));
+    }
+
     #[test]
     fn a_cut_reply_is_an_error_wherever_it_is_cut() {
         let whole = "# pxname,svname,status,\nweb,w1,UP,\nweb,\"w,2\",DOWN,\n";

@@ -1,0 +1,114 @@
+//! What each fuzz target does with the bytes it is given: the reader must neither panic nor lose or invent anything.
+//!
+//! `fuzz_targets/` runs these under libFuzzer; `tests/it/fuzz.rs` runs the same functions over mutated real replies.
+
+use std::path::Path;
+
+use lbdeck::config::load;
+use lbdeck::engine::haproxy::parse::{
+    config, info, metrics, process, servers_conn, servers_state, sessions, ssl_cert, stats_csv::StatTable, stats_page, tables,
+};
+use lbdeck::engine::haproxy::{Picture, ServerNames};
+use lbdeck::model::Fields;
+use lbdeck::transport::ssh::config::parse as ssh_config_file;
+
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const TARGETS: &[Target] = &[
+    ("stats_csv", stats_csv),
+    ("info", show_info),
+    ("servers_state", show_servers_state),
+    ("replies", other_replies),
+    ("metrics", prometheus),
+    ("haproxy_cfg", haproxy_cfg),
+    ("fleet_file", fleet_file),
+    ("ssh_config", ssh_config),
+];
+
+/// Nothing that reaches a screen may hold a control character.
+fn is_shown(text: &str) {
+    assert!(!text.chars().any(char::is_control), "control character in {text:?}");
+}
+
+pub fn stats_csv(bytes: &[u8]) {
+    let Ok(table) = StatTable::parse(bytes.to_vec()) else { return };
+    let names = table.columns().iter().filter(|n| !n.is_empty() && &***n != "-").count();
+    for row in 0..table.len().min(50) {
+        let fields = table.row(row as u32);
+        assert!(fields.len() <= names);
+        fields.iter().for_each(|(_, value)| is_shown(value));
+    }
+    let picture = Picture::of(&table, None, &ServerNames::default());
+    let rows = picture.frontends.len() + picture.pools.iter().map(|p| p.servers.len()).sum::<usize>();
+    assert!(rows <= table.len(), "more than the table has");
+    for server in picture.pools.iter().flat_map(|p| &p.servers) {
+        is_shown(server.name.as_str());
+        is_shown(&server.status.to_string());
+    }
+    // A second reading that knows the names is the same picture.
+    let again = Picture::of(&table, None, &ServerNames::of(&picture.pools));
+    assert_eq!(format!("{again:?}"), format!("{picture:?}"));
+}
+
+pub fn show_info(bytes: &[u8]) {
+    if let Ok(info) = info::Info::parse(bytes) {
+        info.0.iter().for_each(|(name, value)| {
+            is_shown(name);
+            is_shown(value);
+        });
+        let _ = (info.pid(), info.uptime(), info.started_at(), info::release(info.version()));
+    }
+}
+
+pub fn show_servers_state(bytes: &[u8]) {
+    if let Ok((states, rest)) = servers_state::parse(bytes) {
+        assert!(rest.len() <= bytes.len());
+        assert!(states.iter().all(|s| s.server.len() <= bytes.len()));
+    }
+}
+
+pub fn other_replies(bytes: &[u8]) {
+    let all = sessions::parse(bytes, 100, |_| true);
+    assert!(all.len() <= 100);
+    all.iter().for_each(|s| is_shown(&s.raw));
+    let _ = servers_conn::parse(bytes);
+    let _ = process::parse(bytes);
+    let _ = ssl_cert::list(bytes);
+    let _ = ssl_cert::details("x.pem", bytes);
+    let _ = tables::parse(bytes);
+    if let Ok(entries) = tables::entries(bytes, 10) {
+        assert!(entries.len() <= 10);
+        entries.iter().for_each(|e| is_shown(&e.key));
+    }
+    if let Some(version) = stats_page::head(bytes).version {
+        is_shown(&version);
+    }
+}
+
+pub fn prometheus(bytes: &[u8]) {
+    let lines = bytes.split(|b| *b == b'\n').count();
+    if let Ok(samples) = metrics::parse(bytes) {
+        assert!(samples.len() <= lines);
+        samples.iter().flat_map(|s| &s.labels).for_each(|(_, value)| is_shown(value));
+    }
+}
+
+pub fn haproxy_cfg(bytes: &[u8]) {
+    let _ = config::parse(&String::from_utf8_lossy(bytes));
+}
+
+pub fn fleet_file(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match load::parse(&text, Path::new("lbdeck.yaml")) {
+        Ok(fleet) => assert!(fleet.nodes.iter().all(|n| !n.meta.name.as_str().is_empty())),
+        Err(e) => assert!(!e.to_string().contains('\x1b'), "an error shows the file's bytes"),
+    }
+}
+
+pub fn ssh_config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (directives, malformed) = ssh_config_file::parse(&text);
+    let lines = text.lines().count();
+    assert!(directives.iter().all(|d| d.line >= 1 && d.line <= lines && !d.args.is_empty()));
+    assert!(malformed.is_none_or(|m| m.line >= 1 && m.line <= lines));
+}

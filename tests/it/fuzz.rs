@@ -1,0 +1,148 @@
+//! A short run of the fuzz targets with a fixed seed: real replies and files, mutated a few thousand times.
+
+#[path = "../../fuzz/src/lib.rs"]
+mod targets;
+
+use targets::TARGETS;
+
+const SEEDS: &[(&str, &[&[u8]])] = &[
+    (
+        "stats_csv",
+        &[
+            include_bytes!("../../src/engine/haproxy/fixtures/2.6-show-stat.txt"),
+            include_bytes!("../../src/engine/haproxy/fixtures/3.2-show-stat.txt"),
+            b"# pxname,svname,status,type,last_chk,\nweb,w1,UP,2,\"a, \"\"b\"\"\",\nweb,BACKEND,UP,1,,\n",
+        ],
+    ),
+    ("info", &[include_bytes!("../../src/engine/haproxy/fixtures/2.6-show-info.txt")]),
+    ("servers_state", &[include_bytes!("../../src/engine/haproxy/fixtures/2.6-show-servers-state.txt")]),
+    (
+        "replies",
+        &[
+            include_bytes!("../../src/engine/haproxy/fixtures/2.6-show-sess.txt"),
+            include_bytes!("../../src/engine/haproxy/fixtures/2.6-show-servers-conn.txt"),
+            include_bytes!("../../src/engine/haproxy/fixtures/2.6-show-proc.txt"),
+            include_bytes!("../../src/engine/haproxy/fixtures/2.6-show-table-web.txt"),
+            include_bytes!("../../src/engine/haproxy/fixtures/2.6-show-ssl-cert-details.txt"),
+            include_bytes!("../../src/engine/haproxy/fixtures/2.6-stats-page.html"),
+        ],
+    ),
+    ("metrics", &[b"# TYPE a gauge\na{x=\"1,2\",y=\"b=c\"} 1\nhaproxy_server_weight{proxy=\"web\",server=\"w\"} NaN\n"]),
+    (
+        "haproxy_cfg",
+        &[b"defaults d\n  default-server weight 3\nbackend b from d\n  server \"a b\" [::1]:80 check \\\n    weight ${W} disabled\n  server-template t 1-3 h:1\n.if x\n.endif\n"],
+    ),
+    (
+        "fleet_file",
+        &[b"nodes:\n  - name: lb1\n    address: 10.0.0.1\n    zone: a\n    tags: [edge, 'x']\n    ssh:\n      user: ops\n    haproxy:\n      socket: /run/haproxy/admin.sock\npolicies:\n  - pool: 'web*'\n    min_healthy: 50%\n"],
+    ),
+    ("ssh_config", &[b"Host lb* !lb9\n  HostName %h.example\n  User=ops\n  IdentityFile \"~/.ssh/a b\"\n  ProxyJump ops@jump:2222,other\nMatch host x\n"]),
+];
+
+/// Pieces that readers treat in a way of their own.
+const PIECES: &[&[u8]] = &[
+    b"\n",
+    b"\n\n",
+    b"\r\n",
+    b",",
+    b",,,,,,,,",
+    b"\"",
+    b"\"\"",
+    b"\\",
+    b"#",
+    b"# ",
+    b" ",
+    b"\t",
+    b":",
+    b"=",
+    b"{",
+    b"}",
+    b"/",
+    b"-",
+    b"0",
+    b"18446744073709551616",
+    b"-1",
+    b"\x00",
+    b"\x1b[2J",
+    b"\xff\xfe",
+    "\u{202e}".as_bytes(),
+    "\u{85}".as_bytes(),
+    b"1\n# ",
+    b"'",
+    b"[",
+    b"]",
+    b"|",
+    b"&a",
+    b"*a",
+    b"<<",
+    b"? ",
+    b"0x",
+    b"*",
+];
+
+/// Small, repeatable and good enough to choose mutations (xorshift64*).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % sides.max(1)
+    }
+}
+
+fn mutate(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..1 + dice.roll(4) {
+        let at = dice.roll(bytes.len() + 1);
+        let end = (at + dice.roll(40)).min(bytes.len());
+        match dice.roll(6) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(at..end)),
+            2 => drop(bytes.splice(at..at, PIECES[dice.roll(PIECES.len())].iter().copied())),
+            3 => {
+                let part = bytes[at..end].to_vec();
+                let to = dice.roll(bytes.len() + 1);
+                bytes.splice(to..to, part);
+            }
+            4 => {
+                if let Some(b) = bytes.get_mut(at) {
+                    *b = dice.roll(256) as u8;
+                }
+            }
+            _ => drop(bytes.splice(at..end, PIECES[dice.roll(PIECES.len())].iter().copied())),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn targets_survive_mutated_input() {
+    for (name, run) in TARGETS {
+        let seeds = SEEDS.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no seeds for {name}")).1;
+        let mut dice = Dice(0x1bde_c0de + name.len() as u64);
+        for round in 0..800 * seeds.len().min(3) {
+            let input =
+                if round < seeds.len() { seeds[round].to_vec() } else { mutate(seeds[dice.roll(seeds.len())], &mut dice) };
+            let outcome = std::panic::catch_unwind(|| run(&input));
+            assert!(outcome.is_ok(), "{name}, round {round}: {:?}", String::from_utf8_lossy(&input));
+        }
+    }
+}
+
+/// Every target has its program under libFuzzer, and the other way round.
+#[test]
+fn each_target_can_be_fuzzed_for_longer() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let manifest = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap();
+    let mut programs: Vec<String> = std::fs::read_dir(dir.join("fuzz_targets"))
+        .unwrap()
+        .map(|e| e.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    programs.sort();
+    let mut names: Vec<&str> = TARGETS.iter().map(|(n, _)| *n).collect();
+    names.sort_unstable();
+    assert_eq!(programs, names);
+    assert!(names.iter().all(|n| manifest.contains(&format!("name = \"{n}\""))));
+}
