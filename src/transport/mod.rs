@@ -81,7 +81,7 @@ pub enum TransportError {
     #[error("{at}: {what}")]
     Unreachable { at: String, what: String },
     /// Nothing came in time.
-    #[error("{at}: no answer within {after:?} ({doing})")]
+    #[error("{at}: no answer within {:?} ({doing})", rounded(*.after))]
     Timeout { at: String, doing: String, after: Duration },
     /// The host key is unknown or has changed. Never retried.
     #[error("{at}: {what}")]
@@ -167,6 +167,12 @@ pub trait Files: Send + Sync {
     async fn remove(&self, path: &Path) -> Result<bool>;
 }
 
+/// What was left of a deadline is no round number, and nobody wants its nanoseconds.
+fn rounded(after: Duration) -> Duration {
+    let step = Duration::from_millis(if after >= Duration::from_secs(1) { 100 } else { 1 });
+    step.mul_f64(after.div_duration_f64(step).round())
+}
+
 /// What to do about a statistics socket that we may not use.
 const SOCKET_HINT: &str = "haproxy.cfg: 'stats socket PATH mode 660 group GROUP', and the user who connects in that group";
 
@@ -175,4 +181,29 @@ fn split_address(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     (!host.is_empty()).then_some((host, port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_read_well() {
+        let shown = |nanos| {
+            let after = Duration::from_nanos(nanos);
+            TransportError::Timeout { at: "lb1".into(), doing: "connecting".into(), after }.to_string()
+        };
+        assert_eq!(shown(4_999_990_322), "lb1: no answer within 5s (connecting)");
+        assert_eq!(shown(1_540_000_000), "lb1: no answer within 1.5s (connecting)");
+        assert_eq!(shown(199_700_000), "lb1: no answer within 200ms (connecting)");
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(split_address("lb1:80"), Some(("lb1", 80)));
+        assert_eq!(split_address("[::1]:80"), Some(("::1", 80)));
+        for bad in ["lb1", ":80", "lb1:", "lb1:x", "lb1:99999", ""] {
+            assert_eq!(split_address(bad), None, "{bad}");
+        }
+    }
 }

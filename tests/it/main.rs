@@ -10,6 +10,7 @@ mod faults;
 mod fleet;
 mod fuzz;
 mod haproxy;
+mod http;
 mod lab;
 mod layering;
 mod ops;
