@@ -7,7 +7,9 @@ use std::task::{Context, Poll, ready};
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::connection::SessionChannel;
 use crate::model::sanitize;
 use crate::transport::{Result, RunOutput, TransportError};
 
@@ -39,7 +41,7 @@ impl ChannelIo {
             at: at.to_owned(),
             read,
             write,
-            close: CloseOnDrop(Some(closing)),
+            close: CloseOnDrop { channel: Some(closing), permit: None, end: false },
             current: None,
             command: false,
             complaint: Vec::new(),
@@ -50,8 +52,10 @@ impl ChannelIo {
     }
 
     /// A channel on which a command such as `socat` was started.
-    pub(super) fn of_command(channel: Channel<Msg>, at: &str) -> Self {
-        Self { command: true, ..Self::new(channel, at) }
+    pub(super) fn of_command(session: SessionChannel, at: &str) -> Self {
+        let mut stream = Self { command: true, ..Self::new(session.channel, at) };
+        stream.close.permit = Some(session.permit);
+        stream
     }
 
     fn end(&mut self) -> io::Result<()> {
@@ -151,19 +155,33 @@ impl AsyncWrite for ChannelIo {
 }
 
 /// Closes the channel when nobody holds it any more, so that nothing stays open on the node.
-struct CloseOnDrop(Option<ChannelWriteHalf<Msg>>);
+struct CloseOnDrop {
+    channel: Option<ChannelWriteHalf<Msg>>,
+    /// Given back only after the channel was closed, so that the server has room for the next.
+    permit: Option<OwnedSemaphorePermit>,
+    /// A command is to end with it.
+    end: bool,
+}
 
 impl CloseOnDrop {
     /// The far side has closed it.
     fn closed(&mut self) {
-        self.0 = None;
+        self.channel = None;
+        self.permit = None;
     }
 }
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        if let (Some(channel), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move { channel.close().await });
+        if let (Some(channel), Ok(runtime)) = (self.channel.take(), tokio::runtime::Handle::try_current()) {
+            let (permit, end) = (self.permit.take(), self.end);
+            runtime.spawn(async move {
+                if end {
+                    let _ = channel.signal(Sig::TERM).await;
+                }
+                let _ = channel.close().await;
+                drop(permit);
+            });
         }
     }
 }
@@ -172,15 +190,15 @@ impl Drop for CloseOnDrop {
 ///
 /// Dropping the future ends the command: by `TERM`, which OpenSSH passes on except where root has logged on, and by closing
 /// the channel, which ends whatever reads or writes.
-pub(super) async fn run(channel: Channel<Msg>, at: &str, command: String, stdin: &[u8], limit: usize) -> Result<RunOutput> {
+pub(super) async fn run(session: SessionChannel, at: &str, command: String, stdin: &[u8], limit: usize) -> Result<RunOutput> {
     let lost = || TransportError::Unreachable { at: at.into(), what: "the connection was lost while a command ran".into() };
-    channel.exec(true, command).await.map_err(|_| lost())?;
-    let (mut read, write) = channel.split();
-    let mut guard = EndOnDrop(Some(write));
+    session.channel.exec(true, command).await.map_err(|_| lost())?;
+    let (mut read, write) = session.channel.split();
+    let mut guard = CloseOnDrop { channel: Some(write), permit: Some(session.permit), end: true };
     let mut output = RunOutput::default();
     let mut closed = false;
     {
-        let Some(write) = &guard.0 else { return Err(lost()) };
+        let Some(write) = &guard.channel else { return Err(lost()) };
         let feed = async {
             if !stdin.is_empty() {
                 let _ = write.data(stdin).await;
@@ -206,7 +224,7 @@ pub(super) async fn run(channel: Channel<Msg>, at: &str, command: String, stdin:
         }
     }
     if closed {
-        guard.0 = None;
+        guard.closed();
     }
     Ok(output)
 }
@@ -247,18 +265,4 @@ async fn gather(read: &mut ChannelReadHalf, output: &mut RunOutput, limit: usize
         }
     }
     if ended { Gathered::Closed } else { Gathered::Lost }
-}
-
-/// Ends a command that nobody waits for any more.
-struct EndOnDrop(Option<ChannelWriteHalf<Msg>>);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        if let (Some(channel), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move {
-                let _ = channel.signal(Sig::TERM).await;
-                channel.close().await
-            });
-        }
-    }
 }

@@ -10,6 +10,7 @@ use russh::client::{self, DisconnectReason, Handle, Msg};
 use russh::keys::PublicKeyOrCertificate;
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Preferred, cipher, compression, mac};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::auth::{LogOn, Secrets};
 use super::channel::ChannelIo;
@@ -25,6 +26,11 @@ use crate::transport::{Result, TransportError};
 const CIPHERS: &[cipher::Name] =
     &[cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+/// Commands at once on one connection. OpenSSH's MaxSessions is 10 by default, of which sftp takes one; the rest is for
+/// commands that were given up and have not ended yet.
+const SESSIONS: usize = 7;
+/// How often and when to ask again for a session that the server had none left for.
+const SESSION_RETRY: (u32, Duration) = (10, Duration::from_millis(100));
 /// A server that answers nothing for so long, asked directly, is gone.
 const PING: Duration = Duration::from_secs(5);
 
@@ -111,6 +117,12 @@ impl OpenError {
     }
 }
 
+/// A channel on which a command can be run, and its place among those that the server allows.
+pub(super) struct SessionChannel {
+    pub(super) channel: Channel<Msg>,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
 pub(super) struct Connection {
     handle: Handle<Client>,
     said: Arc<Said>,
@@ -119,6 +131,7 @@ pub(super) struct Connection {
     pub(super) since: Instant,
     given_up: AtomicBool,
     pinging: AtomicBool,
+    sessions: Arc<Semaphore>,
     pub(super) sftp: tokio::sync::Mutex<Option<Arc<Sftp>>>,
 }
 
@@ -189,6 +202,7 @@ impl Recipe {
             since: Instant::now(),
             given_up: AtomicBool::new(false),
             pinging: AtomicBool::new(false),
+            sessions: Arc::new(Semaphore::new(SESSIONS)),
             sftp: tokio::sync::Mutex::default(),
         })
     }
@@ -296,7 +310,28 @@ impl Connection {
         });
     }
 
-    pub(super) async fn session(&self) -> Result<Channel<Msg>, OpenError> {
+    /// A channel for one command. Waits while there are as many as the server allows.
+    pub(super) async fn session(&self) -> Result<SessionChannel, OpenError> {
+        let permit = Arc::clone(&self.sessions).acquire_owned().await.map_err(|_| OpenError::Lost(self.lost()))?;
+        let mut tries = SESSION_RETRY.0;
+        loop {
+            match self.opened(self.handle.channel_open_session().await) {
+                Ok(channel) => return Ok(SessionChannel { channel, permit }),
+                Err(OpenError::Refused(..)) if tries > 0 => {
+                    tries -= 1;
+                    tokio::time::sleep(SESSION_RETRY.1).await;
+                }
+                Err(OpenError::Refused(reason, words)) => {
+                    let words = format!("{words}; sshd opens no more sessions, see MaxSessions in its sshd_config");
+                    return Err(OpenError::Refused(reason, words));
+                }
+                Err(lost) => return Err(lost),
+            }
+        }
+    }
+
+    /// The channel that sftp keeps as long as the connection lasts.
+    pub(super) async fn lasting_session(&self) -> Result<Channel<Msg>, OpenError> {
         self.opened(self.handle.channel_open_session().await)
     }
 

@@ -173,11 +173,11 @@ impl Transport for SshTransport {
         let name = argv.first().copied().unwrap_or_default();
         let command = &command;
         self.on_connection(&format!("running {name}"), limits.deadline, |connection| async move {
-            let channel = connection.session().await.map_err(|e| match e {
+            let session = connection.session().await.map_err(|e| match e {
                 OpenError::Lost(e) => Failure::Lost(e),
                 refused => Failure::Final(refused.into_transport(&connection.at, "opening a channel")),
             })?;
-            channel::run(channel, &connection.at, command.clone(), stdin, limits.output).await.map_err(Failure::Final)
+            channel::run(session, &connection.at, command.clone(), stdin, limits.output).await.map_err(Failure::Final)
         })
         .await
     }

@@ -47,7 +47,7 @@ impl Sftp {
     pub(super) async fn open(connection: &Connection) -> Result<Self> {
         let at = connection.at.clone();
         let unsupported = |what: String| TransportError::Unsupported { at: at.clone(), what };
-        let mut channel = connection.session().await.map_err(|e| e.into_transport(&at, "sftp"))?;
+        let mut channel = connection.lasting_session().await.map_err(|e| e.into_transport(&at, "sftp"))?;
         channel.request_subsystem(true, "sftp").await.map_err(|_| connection.lost())?;
         loop {
             match channel.wait().await {

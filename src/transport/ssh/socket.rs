@@ -173,17 +173,17 @@ async fn check_file(connection: &Connection, sftp: Option<Arc<Sftp>>, path: &str
 }
 
 async fn start(connection: &Connection, command: &[String]) -> Result<BoxStream, Failure> {
-    let channel = connection.session().await.map_err(|e| failure(e, &connection.at))?;
+    let session = connection.session().await.map_err(|e| failure(e, &connection.at))?;
     let argv: Vec<&str> = command.iter().map(String::as_str).collect();
-    channel.exec(false, quote(&argv)).await.map_err(|_| Failure::Lost(connection.lost()))?;
-    Ok(Box::new(ChannelIo::of_command(channel, &connection.at)))
+    session.channel.exec(false, quote(&argv)).await.map_err(|_| Failure::Lost(connection.lost()))?;
+    Ok(Box::new(ChannelIo::of_command(session, &connection.at)))
 }
 
 /// None where the server runs no commands.
 async fn execute(connection: &Connection, command: &[String]) -> Result<Option<crate::transport::RunOutput>, Failure> {
-    let channel = connection.session().await.map_err(|e| failure(e, &connection.at))?;
+    let session = connection.session().await.map_err(|e| failure(e, &connection.at))?;
     let argv: Vec<&str> = command.iter().map(String::as_str).collect();
-    match run(channel, &connection.at, quote(&argv), b"", 4096).await {
+    match run(session, &connection.at, quote(&argv), b"", 4096).await {
         Ok(output) => Ok(Some(output)),
         Err(TransportError::Denied { .. }) => Ok(None),
         Err(e) => Err(Failure::Final(e)),

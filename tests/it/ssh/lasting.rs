@@ -147,3 +147,31 @@ async fn a_server_that_says_nothing_ends_at_the_deadline() {
         assert!(matches!(&error, TransportError::Timeout { doing, .. } if doing == "connecting"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn keep_alive_notices_a_server_that_has_fallen_silent() {
+    let sshd = Sshd::start();
+    let config = format!("ServerAliveInterval 1\nServerAliveCountMax 1\n{}", sshd.ssh_config("node"));
+    let node = Home::new(&config).transport("node");
+    let path = sshd.dir().join("echo.sock");
+    let _echo = echo_server(&path);
+    let mut stream = node.open(&Endpoint::Unix(path), SECONDS).await.unwrap();
+    stream.write_all(b"x").await.unwrap();
+    stream.read_exact(&mut [0]).await.unwrap();
+    sshd.freeze_connections();
+    let lost = tokio::time::timeout(SECONDS, stream.read_u8()).await.expect("noticed").unwrap_err();
+    assert_eq!(lost.kind(), ErrorKind::ConnectionReset);
+    says(&node, &["true"]).await;
+}
+
+/// With no keep-alive in time, a call that runs out of time is enough to ask the server whether it is still there.
+#[tokio::test]
+async fn a_silent_connection_is_replaced_after_a_timeout() {
+    let sshd = Sshd::start();
+    let node = Home::new(&sshd.ssh_config("node")).transport("node");
+    says(&node, &["true"]).await;
+    sshd.freeze_connections();
+    let short = Limits { deadline: Duration::from_millis(300), ..Limits::default() };
+    assert!(matches!(node.run(&["true"], b"", short).await, Err(TransportError::Timeout { .. })));
+    until_async("another connection works", SECONDS, || async { node.run(&["true"], b"", Limits::default()).await.ok() }).await;
+}

@@ -150,6 +150,15 @@ impl Sshd {
         }
     }
 
+    /// Every connection falls silent without ending, as when a cable is pulled. They are ended with the server.
+    pub fn freeze_connections(&self) {
+        if let Some(child) = &self.child {
+            for pid in descendants(child.id()) {
+                let _ = kill(pid, Signal::SIGSTOP);
+            }
+        }
+    }
+
     /// Starts again on the same port after [`Self::stop`].
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "sshd still runs");
@@ -198,7 +207,7 @@ impl Sshd {
             text,
             "Port {port}\nListenAddress 127.0.0.1\nPidFile none\nAuthorizedKeysFile {dir}/authorized_keys\nStrictModes no\n\
              UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nUseDNS no\nLogLevel VERBOSE\n\
-             MaxStartups 1000\nMaxSessions 1000\nAllowStreamLocalForwarding {streamlocal}\n{sftp}{penalties}\
+             MaxStartups 1000\nAllowStreamLocalForwarding {streamlocal}\n{sftp}{penalties}\
              # root's .bashrc may be slow, and bash reads it for ssh commands at a low SHLVL only.\nSetEnv SHLVL=5",
             port = self.port,
             streamlocal = if self.options.streamlocal { "yes" } else { "no" },
