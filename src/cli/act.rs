@@ -74,7 +74,9 @@ impl ActArgs {
     pub async fn act(&self, context: &Context, request: Request) -> Result<Exit> {
         let app = context.app(context.fleet()?)?;
         if !self.dry_run {
+            let _held = context.own_signals.hold();
             tell_sweep(context, &app.ops.sweep_if_due().await);
+            tell_unfinished(context, &app.ops, &request);
         }
         let view = app.collector.observe_once().await;
         let exit = self.act_on(context, &app.ops, request, &view).await;
@@ -102,7 +104,7 @@ impl ActArgs {
         let approval = approval(&context.printer, self, &plan).await?;
         let approved = ops.approve(plan, approval)?;
         // From here on a signal must not cut us short: it asks the operation to stop.
-        context.own_signals.take();
+        let _held = context.own_signals.hold();
         let progress = Progress::new(context, self.events, approved.plan());
         let report = follow(ops.apply(approved), progress).await?;
         report.print(&context.printer)?;
@@ -169,6 +171,21 @@ async fn follow(mut running: Running, mut progress: Progress) -> Result<Report> 
             0 => "`lbdeck status` shows what holds".to_owned(),
             operation => format!("`lbdeck undo {operation}` gives back what it changed; `lbdeck status` shows what holds"),
         })),
+    }
+}
+
+/// Says what a killed run may have left behind, and how to give it back; not to whoever is doing just that.
+fn tell_unfinished(context: &Context, ops: &Ops, request: &Request) {
+    // Where the store cannot be read, the plan says so.
+    for left in ops.unfinished().unwrap_or_default() {
+        if matches!(request.verb, Verb::Undo { operation } if operation == left.operation) {
+            continue;
+        }
+        context.printer.warn(&format!(
+            "operation {} ('{}' by {}) was killed before its end; its changes may still hold",
+            left.operation, left.summary, left.who
+        ));
+        context.printer.hint(&format!("`lbdeck undo {}` gives them back", left.operation));
     }
 }
 

@@ -159,6 +159,11 @@ pub fn unread(node: &NodeName, health: Health, problem: &Problem) -> Unread {
     Unread { node: node.clone(), health, problem: problem.what.clone(), hint: problem.hint.clone(), retry: problem.retry }
 }
 
+/// What people are told of unread nodes beside a listing that names them anyway; programs find them where every verb tells them.
+pub fn told<'a>(printer: &Printer, unread: &'a [Unread]) -> &'a [Unread] {
+    if printer.is_structured() { unread } else { &[] }
+}
+
 /// The exit code of a verb that looks: 1 where a node could not be read.
 pub fn looked(unread: &[Unread]) -> Exit {
     if unread.is_empty() { Exit::Ok } else { Exit::Failed }

@@ -34,20 +34,31 @@ impl Signals {
     }
 }
 
-/// Set by a verb that answers signals itself, once stopping short would leave something half done.
+/// Held by a verb while it answers signals itself, because stopping short would leave something half done.
 #[derive(Clone, Debug, Default)]
 pub struct OwnSignals(Arc<AtomicBool>);
 
+/// Gives the signals back when dropped.
+#[must_use]
+pub struct Held(Arc<AtomicBool>);
+
 impl OwnSignals {
-    pub fn take(&self) {
+    pub fn hold(&self) -> Held {
         self.0.store(true, Ordering::SeqCst);
+        Held(self.0.clone())
     }
-    fn taken(&self) -> bool {
+    fn held(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-/// Runs a verb; a signal drops it where it stands, unless the verb has taken the signals for itself.
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Runs a verb; a signal drops it where it stands, unless the verb holds the signals itself.
 pub async fn interruptible<T>(verb: impl Future<Output = Result<T>>, own: &OwnSignals) -> Result<T> {
     let mut signals = Signals::new()?;
     tokio::pin!(verb);
@@ -55,8 +66,8 @@ pub async fn interruptible<T>(verb: impl Future<Output = Result<T>>, own: &OwnSi
         tokio::select! {
             ended = &mut verb => return ended,
             name = signals.next() => {
-                if !own.taken() {
-                    return Err(Failure::failed(format!("interrupted by {name}; nothing was changed")));
+                if !own.held() {
+                    return Err(Failure::failed(format!("interrupted by {name}")));
                 }
             }
         }

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ask::ask_nodes;
-use super::context::{Context, Look, Origin, looked};
+use super::context::{Context, Look, Origin, looked, told};
 use super::failure::Result;
 use super::output::{Cell, Output, Tone};
-use super::printer::{Block, Unread};
+use super::printer::Block;
 use super::select::NodeSelect;
 use crate::collect::problems::{Facts, Finding, Severity, find};
 use crate::config::duration::show_duration;
@@ -64,11 +64,13 @@ struct Summary {
 
 impl StatusArgs {
     pub async fn run(&self, context: &Context) -> Result<Exit> {
-        let mut look = context.look(&self.nodes).await?;
+        // Side by side: a node that hangs is waited for once.
+        let app = context.selected_app(&self.nodes)?;
+        let (view, leases) = tokio::join!(app.collector.observe_once(), app.ops.leases());
+        let mut look = Look { app, view };
         if self.certificates {
             with_certificates(context, &mut look).await;
         }
-        let leases = look.app.ops.leases().await;
         // Reading must not fail with the store; but then it cannot know what a killed run left.
         let unfinished = look.app.ops.unfinished().unwrap_or_else(|error| {
             context.printer.warn(&format!("operations that were left unfinished are not known: {error}"));
@@ -89,9 +91,7 @@ impl StatusArgs {
             _ => {
                 let blocks = [problem_lines(&problems), summary_lines(&summary)];
                 let status = Status { problems: &problems, summary };
-                // People read of dead nodes among the problems; programs find them where every verb tells them.
-                let told: &[Unread] = if context.printer.is_structured() { &unread } else { &[] };
-                context.printer.show("status", &[status], &blocks, told)?;
+                context.printer.show("status", &[status], &blocks, told(&context.printer, &unread))?;
             }
         }
         Ok(looked(&unread))

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::context::{Context, Origin, age_cell, looked};
+use crate::cli::context::{Context, Origin, age_cell, looked, told};
 use crate::cli::failure::Result;
 use crate::cli::output::{Cell, Column, Tone};
 use crate::cli::select::NodeSelect;
@@ -94,7 +94,7 @@ impl ListArgs {
         let look = context.look(&self.nodes).await?;
         let items: Vec<NodeItem<'_>> = look.view.nodes.iter().map(|n| NodeItem::new(n)).collect();
         let unread = look.unread();
-        context.printer.list("nodes", &items, &columns(), &unread)?;
+        context.printer.list("nodes", &items, &columns(), told(&context.printer, &unread))?;
         Ok(looked(&unread))
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::list::{NodeItem, level};
-use crate::cli::context::{Context, Look, age_cell, looked};
+use crate::cli::context::{Context, Look, age_cell, looked, told};
 use crate::cli::failure::Result;
 use crate::cli::output::{Cell, Output, Tone};
 use crate::cli::printer::Block;
@@ -63,7 +63,7 @@ impl ShowArgs {
         let all = context.printer.output != Output::Table;
         let blocks: Vec<Block> = items.iter().flat_map(|item| blocks(item, all)).collect();
         let unread = look.unread();
-        context.printer.show("node_details", &items, &blocks, &unread)?;
+        context.printer.show("node_details", &items, &blocks, told(&context.printer, &unread))?;
         Ok(looked(&unread))
     }
 }

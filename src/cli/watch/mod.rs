@@ -57,7 +57,7 @@ impl WatchArgs {
         }
         let refresh = fleet.settings.refresh;
         let app = context.app(fleet)?;
-        context.own_signals.take();
+        let _held = context.own_signals.hold();
         let mut signals = Signals::new()?;
         let mut views = app.collector.watch();
         let mut watcher = Watcher::new(wanted, self.initial);
