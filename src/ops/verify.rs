@@ -77,6 +77,8 @@ fn server_holds(server: &ServerObs, change: &Change) -> Holds {
     use crate::model::AdminState;
     let state = describe(server);
     match change {
+        // The statistics page shows a server that is down as down, whether or not it drains too.
+        Change::Ready | Change::Drain if hides_drain(server) => Holds::Unknown(format!("{state}: hides whether it drains")),
         // Inherited and configured states are not an operator's to lift: `ready` clears only what was forced.
         Change::Ready => yes_or_no(!server.admin.has(AdminState::FDRAIN | AdminState::FMAINT), state),
         Change::Drain => yes_or_no(server.admin.has(AdminState::FDRAIN) && !server.admin.has(AdminState::FMAINT), state),
@@ -116,6 +118,11 @@ fn server_holds(server: &ServerObs, change: &Change) -> Holds {
         Change::KillSession { .. } | Change::ClearTable { .. } => Holds::Unknown(state),
         Change::RemoveServer | Change::EnableFrontend | Change::DisableFrontend => Holds::No(state),
     }
+}
+
+/// True where the reading cannot tell a server that drains from one that does not.
+pub fn hides_drain(server: &ServerObs) -> bool {
+    !server.admin_exact && server.status.word == StatusWord::Down
 }
 
 fn yes_or_no(yes: bool, state: String) -> Holds {

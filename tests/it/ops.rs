@@ -1,6 +1,7 @@
 //! The operations layer against real haproxy: drain with proof, locks, leases, undo, and what goes wrong on the way.
 
 mod bench;
+mod changes;
 mod drain;
 mod faults;
 mod leases;

@@ -6,7 +6,7 @@ use crate::config::duration::show_duration;
 use crate::model::{AdminState, Change, NodeObs, ServerObs, ServerRef, Target};
 use crate::ops::plan::Step;
 use crate::ops::planner::counted;
-use crate::ops::verify::describe;
+use crate::ops::verify::{describe, hides_drain};
 use crate::ops::{AtDeadline, DrainOptions, EventKind, NodeResult};
 
 use super::act::{Cx, NodeJob, StepDone, send_commands};
@@ -212,7 +212,7 @@ async fn look(cx: &Cx, job: &NodeJob, w: &mut Waiting<'_>, seen: &NodeObs, reloa
         w.end = Some(End::Gone(NodeResult::NotDrained, format!("{what}: nothing tells any more what it still serves")));
         return;
     };
-    if !server.admin.has(AdminState::FDRAIN) && !server.admin.has(AdminState::FMAINT) {
+    if !server.admin.has(AdminState::FDRAIN | AdminState::FMAINT) && !hides_drain(server) {
         lost(cx, job, w, seen, server, reloaded).await;
         return;
     }

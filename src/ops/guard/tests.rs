@@ -40,7 +40,8 @@ fn policy(min_healthy: MinHealthy) -> PoolPolicy {
 #[test]
 fn capacity_by_table() {
     use Judgement::{Never, Ok, Refuse, Warn};
-    let cases: &[(&str, Vec<ServerObs>, &[&str], Option<MinHealthy>, Judgement)] = &[
+    type Case<'a> = (&'a str, Vec<ServerObs>, &'a [&'a str], Option<MinHealthy>, Judgement);
+    let cases: &[Case<'_>] = &[
         ("two of three stay", vec![server("a"), server("b"), server("c")], &["app/a"], None, Ok),
         ("one of three stays", vec![server("a"), server("b"), server("c")], &["app/a", "app/b"], None, Ok),
         ("all at once", vec![server("a"), server("b"), server("c")], &["app/*"], None, Never),

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use lbdeck::model::{Change, Exit, ServerRef, Target};
-use lbdeck::ops::lock::{Holder, LockError, LockService, NodeFiles, TTL, key};
+use lbdeck::ops::lock::{HereOnly, Holder, LockError, LockService, NodeFiles, TTL, key};
 use lbdeck::ops::{EventKind, NodeResult, Verb};
-use lbdeck::store::Process;
+use lbdeck::store::{Process, Store};
 use lbdeck::transport::local::LocalTransport;
 
 use super::bench::{assert_ok, collect, drain, request, run, start, three_servers, until, who};
@@ -122,6 +122,29 @@ async fn a_half_written_lock_counts_until_it_is_old() {
     assert!(matches!(alice.acquire(&[app_key()], &holder("alice", &me)).await, Err(LockError::Taken { holder: None, .. })));
     age(dir.path(), TTL * 2);
     assert_eq!(alice.acquire(&[app_key()], &holder("alice", &me)).await.unwrap().held[0].token, 5);
+}
+
+#[tokio::test]
+async fn without_files_the_store_excludes_those_who_share_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lbdeck.db");
+    let service =
+        |path: &Path| HereOnly { node: "lb1".into(), store: Store::at(path), here: Process::me(), why: "no files".into() };
+    let keys = [app_key()];
+    let alice = service(&path);
+    let mut held = alice.acquire(&keys, &holder("alice", &Process::me())).await.unwrap().held.remove(0);
+    // Another process has a connection of its own.
+    let refused = service(&path).acquire(&keys, &holder("bob", &Process::me())).await.unwrap_err();
+    assert!(refused.to_string().contains("alice@laptop"), "{refused}");
+    assert!(alice.renew(&mut held, &holder("alice", &Process::me())).await.unwrap());
+    alice.release(&held).await.unwrap();
+    let dead = Process { started: 1, ..Process::me() };
+    let bobs = service(&path).acquire(&keys, &holder("bob", &dead)).await.unwrap().held.remove(0);
+    assert!(bobs.token > held.token);
+    let after = alice.acquire(&keys, &holder("alice", &Process::me())).await.unwrap().held.remove(0);
+    assert!(after.token > bobs.token, "the lock of a dead process is free");
+    assert!(!service(&path).renew(&mut bobs.clone(), &holder("bob", &dead)).await.unwrap(), "and it was overtaken");
+    assert!(alice.here_only().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
