@@ -4,27 +4,44 @@ use std::sync::Arc;
 
 use crate::config::{Fleet, NodeSpec, Reach};
 use crate::engine::haproxy::Haproxy;
+use crate::engine::unusable::Unusable;
 use crate::engine::{Engine, EngineError, NodeHandle};
+use crate::model::NodeName;
 use crate::transport::ssh::{SshEnv, SshTransport};
 use crate::transport::{LocalTransport, Prompt, Transport};
 
-/// A node that cannot even be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("node {node}: {source}")]
-pub struct ConnectError {
-    pub node: String,
-    #[source]
+/// A node that cannot even be set up (a CA file that is not there, a key that is a folder).
+#[derive(Debug)]
+pub(super) struct SetupError {
+    pub node: NodeName,
     pub source: EngineError,
 }
 
-/// One handle a node, in the order of the fleet file. Connects to nothing yet.
-pub(super) fn handles(fleet: &Fleet, prompt: Arc<dyn Prompt>) -> Result<Vec<NodeHandle>, ConnectError> {
+/// One handle a node, or why there is none, in the order of the fleet file. Connects to nothing yet.
+pub(super) fn each(fleet: &Fleet, prompt: Arc<dyn Prompt>) -> impl Iterator<Item = Result<NodeHandle, SetupError>> {
     // Shared by all nodes: configuration files, keys and jump hosts are read, unlocked and connected once.
     let ssh = Arc::new(SshEnv::new(prompt));
     fleet
         .nodes
         .iter()
-        .map(|spec| handle(spec, fleet, &ssh).map_err(|source| ConnectError { node: spec.meta.name.to_string(), source }))
+        .map(move |spec| handle(spec, fleet, &ssh).map_err(|source| SetupError { node: spec.meta.name.clone(), source }))
+}
+
+/// One handle a node. A node that cannot be set up is there too, as one that answers every question with the reason: one
+/// node's fault must not hide the others.
+pub(super) fn handles(fleet: &Fleet, prompt: Arc<dyn Prompt>) -> Vec<NodeHandle> {
+    fleet
+        .nodes
+        .iter()
+        .zip(each(fleet, prompt))
+        .map(|(spec, handle)| {
+            handle.unwrap_or_else(|error| NodeHandle {
+                meta: Arc::new(spec.meta.clone()),
+                transport: None,
+                engine: Some(Arc::new(Unusable::new(error.node, error.source))),
+                lock_dir: spec.lock_dir.clone(),
+            })
+        })
         .collect()
 }
 

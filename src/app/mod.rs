@@ -13,7 +13,6 @@ use crate::config::Fleet;
 use crate::ops::Ops;
 use crate::store::{Store, Who};
 
-pub use connect::ConnectError;
 pub use prompt::{PromptRequest, Prompting};
 pub use terminal::TerminalGuard;
 
@@ -36,15 +35,12 @@ pub struct App {
 
 impl App {
     /// Builds the parts for a fleet that was loaded and checked.
-    ///
-    /// # Errors
-    /// Only what the fleet file got wrong in a way that its reader could not know (a CA file that is not there).
-    pub fn compose(fleet: Fleet, options: Options) -> Result<App, ConnectError> {
+    pub fn compose(fleet: Fleet, options: Options) -> App {
         let fleet = Arc::new(fleet);
-        let nodes = connect::handles(&fleet, options.prompting.build())?;
+        let nodes = connect::handles(&fleet, options.prompting.build());
         let collector = Collector::new(nodes.clone(), &fleet.settings);
         let store = Store::at(options.state.unwrap_or_else(Store::default_path));
         let ops = Ops::new(nodes, fleet.clone(), store.clone(), Who::here());
-        Ok(App { fleet, collector, ops, store })
+        App { fleet, collector, ops, store }
     }
 }

@@ -13,42 +13,39 @@ use crate::model::{NodeName, Problem};
 use crate::transport::{TransportError, ssh};
 
 use super::Prompting;
-use super::connect::{self, ConnectError};
+use super::connect::{self, SetupError};
 
 /// Connections that are built up at once: more make no fleet faster, and sshd's MaxStartups would refuse them.
 const AT_ONCE: usize = 64;
 
 /// Handles of all nodes that can be set up, and why the others cannot.
-fn handles(fleet: &mut Fleet, prompting: &Prompting) -> (Vec<NodeHandle>, Vec<ConnectError>) {
-    let mut failed = Vec::new();
-    loop {
-        match connect::handles(fleet, prompting.clone().build()) {
-            Ok(handles) => return (handles, failed),
-            Err(error) => {
-                fleet.nodes.retain(|n| n.meta.name.as_str() != error.node);
-                failed.push(error);
-            }
+fn handles(fleet: &Fleet, prompting: Prompting) -> (Vec<NodeHandle>, Vec<SetupError>) {
+    let (mut handles, mut failed) = (Vec::new(), Vec::new());
+    for node in connect::each(fleet, prompting.build()) {
+        match node {
+            Ok(handle) => handles.push(handle),
+            Err(error) => failed.push(error),
         }
     }
+    (handles, failed)
 }
 
 /// Looks at every node side by side. `each` hears of a node as soon as it is done. The findings come in the order of the
 /// fleet file, those of the fleet as a whole first.
-pub async fn check(mut fleet: Fleet, prompting: Prompting, mut each: impl FnMut(&NodeName)) -> Vec<Finding> {
-    let whole = fleet.clone();
-    let (handles, failed) = handles(&mut fleet, &prompting);
+pub async fn check(whole: Fleet, prompting: Prompting, mut each: impl FnMut(&NodeName)) -> Vec<Finding> {
+    let (handles, failed) = handles(&whole, prompting);
     let mut findings: Vec<(usize, Finding)> = Vec::new();
     let place = |name: &str| whole.nodes.iter().position(|n| n.meta.name.as_str() == name).unwrap_or(usize::MAX);
     for error in &failed {
         let remedy = error.source.hint().unwrap_or("mend what the fleet file says of this node").to_owned();
-        let (node, text) = (Some(NodeName::from(error.node.as_str())), error.source.to_string());
-        findings.push((place(&error.node), Finding { node, check: "setup", level: Level::Fail, text, remedy: Some(remedy) }));
+        let (node, text) = (Some(error.node.clone()), error.source.to_string());
+        findings
+            .push((place(error.node.as_str()), Finding { node, check: "setup", level: Level::Fail, text, remedy: Some(remedy) }));
     }
     let looks = futures::stream::iter(
-        fleet
-            .nodes
+        handles
             .iter()
-            .zip(&handles)
+            .filter_map(|handle| Some((whole.node(handle.name().as_str())?, handle)))
             .map(|(spec, handle)| async { (handle.name().clone(), check::check_node(handle, spec, &whole.settings).await) }),
     );
     let mut looks = std::pin::pin!(looks.buffer_unordered(AT_ONCE));
@@ -71,15 +68,15 @@ pub async fn check(mut fleet: Fleet, prompting: Prompting, mut each: impl FnMut(
 
 /// What runs on each host of a fleet that is being written, in the order of its nodes.
 pub async fn probe(
-    mut fleet: Fleet,
+    fleet: Fleet,
     prompting: Prompting,
     mut each: impl FnMut(&NodeName),
 ) -> Vec<(NodeName, Result<ProbeReport, Problem>)> {
     let names: Vec<NodeName> = fleet.nodes.iter().map(|n| n.meta.name.clone()).collect();
     let step = fleet.settings.timeout;
-    let (handles, failed) = handles(&mut fleet, &prompting);
+    let (handles, failed) = handles(&fleet, prompting);
     let mut reports: Vec<(NodeName, Result<ProbeReport, Problem>)> =
-        failed.into_iter().map(|e| (NodeName::from(e.node.as_str()), Err(crate::collect::problem_of(&e.source)))).collect();
+        failed.into_iter().map(|e| (e.node, Err(crate::collect::problem_of(&e.source)))).collect();
     let looks =
         futures::stream::iter(handles.iter().map(|handle| async move { (handle.name().clone(), probe_one(handle, step).await) }));
     let mut looks = std::pin::pin!(looks.buffer_unordered(AT_ONCE));

@@ -72,7 +72,7 @@ impl ActArgs {
 
     /// Does it, on the whole fleet: guards count servers on all nodes, not only on those that are selected.
     pub async fn act(&self, context: &Context, request: Request) -> Result<Exit> {
-        let app = context.app(context.fleet()?)?;
+        let app = context.app(context.fleet()?);
         if !self.dry_run {
             let _held = context.own_signals.hold();
             tell_sweep(context, &app.ops.sweep_if_due().await);

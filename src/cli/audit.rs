@@ -51,7 +51,7 @@ fn parse_since(text: &str) -> Result<Timestamp, String> {
 
 impl AuditArgs {
     pub fn run(&self, context: &Context) -> Result<Exit> {
-        let ops = context.app(context.fleet()?)?.ops;
+        let ops = context.app(context.fleet()?).ops;
         match self.operation {
             Some(operation) => changes(context, &ops, operation),
             None => {

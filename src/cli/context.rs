@@ -63,13 +63,13 @@ impl Context {
     }
 
     /// All parts, for a fleet. Nothing is connected yet.
-    pub fn app(&self, fleet: Fleet) -> Result<App> {
+    pub fn app(&self, fleet: Fleet) -> App {
         self.compose(fleet, Prompting::Terminal)
     }
 
     /// The same, with somebody else to answer what connections ask.
-    pub fn compose(&self, fleet: Fleet, prompting: Prompting) -> Result<App> {
-        Ok(App::compose(fleet, Options { prompting, state: Some(self.store_file()) })?)
+    pub fn compose(&self, fleet: Fleet, prompting: Prompting) -> App {
+        App::compose(fleet, Options { prompting, state: Some(self.store_file()) })
     }
 
     /// The file of the store.
@@ -86,7 +86,7 @@ impl Context {
 
     /// All parts, for the selected nodes only.
     pub fn selected_app(&self, nodes: &NodeSelect) -> Result<App> {
-        self.app(self.selected_fleet(nodes)?)
+        Ok(self.app(self.selected_fleet(nodes)?))
     }
 
     /// Reads the selected nodes side by side; the others are not even connected to.

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use crate::app::ConnectError;
 use crate::config::ConfigError;
 use crate::model::Exit;
 use crate::ops::{PlanError, Refusal};
@@ -66,16 +65,6 @@ impl From<io::Error> for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Failure::invalid(error.to_string())
-    }
-}
-
-impl From<ConnectError> for Failure {
-    fn from(error: ConnectError) -> Self {
-        let failure = Failure::failed(error.to_string());
-        match error.source.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
     }
 }
 

@@ -49,7 +49,7 @@ impl TuiArgs {
         let fleet = context.fleet()?;
         log_to_file(context)?;
         let (sender, prompts) = mpsc::channel(16);
-        let app = context.compose(fleet, Prompting::Channel(sender))?;
+        let app = context.compose(fleet, Prompting::Channel(sender));
         let options = tui::Options {
             theme: self.theme,
             no_color: context.printer.is_plain(),

@@ -26,7 +26,7 @@ pub struct UndoArgs {
 impl UndoArgs {
     pub async fn run(&self, context: &Context) -> Result<Exit> {
         let operation = match self.operation.as_str() {
-            "last" => last(&context.app(context.fleet()?)?.ops)?,
+            "last" => last(&context.app(context.fleet()?).ops)?,
             number => number.parse().map_err(|_| {
                 Failure::invalid(format!("'{number}' is not the number of an operation")).hint("`lbdeck audit` shows the numbers")
             })?,

@@ -101,7 +101,7 @@ impl Observer {
     fn open(lab: &Lab) -> Result<Self, LabError> {
         let fleet = config::load(&lab.layout.fleet_file()).map_err(|e| LabError::Open(e.to_string()))?;
         let options = Options { prompting: Prompting::Nobody, state: Some(lab.layout.store()) };
-        App::compose(fleet, options).map(|app| Self { app }).map_err(|e| LabError::Open(e.to_string()))
+        Ok(Self { app: App::compose(fleet, options) })
     }
 
     async fn look(&self) -> std::sync::Arc<FleetView> {

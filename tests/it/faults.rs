@@ -279,3 +279,12 @@ impl Drop for SmallDisk {
         let _ = Command::new("umount").arg(&self.0).status();
     }
 }
+
+#[test]
+fn a_node_that_cannot_be_set_up_hides_no_other() {
+    let (good, _apps) = web();
+    let fleet = Fleet::new().local("good", &good).with(
+        "  - name: odd\n    address: 127.0.0.1\n    engines: {haproxy: {stats: {url: \"https://127.0.0.1:1/stats\", ca_file: /no/such/ca.pem}}}",
+    );
+    fleet.run(&["status"]).exits(1).says("odd").says("/no/such/ca.pem").says("1 fresh");
+}

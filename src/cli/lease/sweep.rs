@@ -32,7 +32,7 @@ struct SweptItem<'a> {
 
 impl SweepArgs {
     pub async fn run(&self, context: &Context) -> Result<Exit> {
-        let app = context.app(context.fleet()?)?;
+        let app = context.app(context.fleet()?);
         let _held = context.own_signals.hold();
         let report = app.ops.sweep().await;
         app.ops.settle().await;

@@ -56,7 +56,7 @@ impl WatchArgs {
             fleet.settings.refresh = interval;
         }
         let refresh = fleet.settings.refresh;
-        let app = context.app(fleet)?;
+        let app = context.app(fleet);
         let _held = context.own_signals.hold();
         let mut signals = Signals::new()?;
         let mut views = app.collector.watch();

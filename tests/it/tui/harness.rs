@@ -42,7 +42,7 @@ impl Console {
         let memory = tempfile::tempdir().unwrap();
         let options = Options { prompting: Prompting::Nobody, state: Some(memory.path().join("lbdeck.db")) };
         // Nothing is connected: plans are made of the picture alone.
-        let app = App::compose(config.clone(), options).unwrap();
+        let app = App::compose(config.clone(), options);
         let mut state = State::new(Arc::new(config), view, theme, clock);
         state.ask_what_is_due();
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
