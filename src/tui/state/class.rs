@@ -10,19 +10,22 @@ pub enum Class {
     Idle,
     Drain,
     Maint,
+    /// In drain, and its checks fail: out on purpose, but it could not come back now.
+    DrainDown,
     Unknown,
     Down,
 }
 
 impl Class {
-    pub const ALL: [Class; 6] = [Class::Up, Class::Idle, Class::Drain, Class::Maint, Class::Unknown, Class::Down];
+    pub const ALL: [Class; 7] =
+        [Class::Up, Class::Idle, Class::Drain, Class::Maint, Class::DrainDown, Class::Unknown, Class::Down];
 
     pub fn of(server: &ServerObs) -> Class {
         if server.admin.is_maint() {
             return Class::Maint;
         }
-        // A server that is down and in drain: that it is down is worse, the word says both.
         match server.status.word {
+            StatusWord::Down | StatusWord::Stop if server.admin.is_drain() => Class::DrainDown,
             StatusWord::Down | StatusWord::Stop => Class::Down,
             _ if server.admin.is_drain() => Class::Drain,
             StatusWord::Drain => Class::Drain,
@@ -40,6 +43,7 @@ impl Class {
             Class::Idle => "IDLE",
             Class::Drain => "DRAIN",
             Class::Maint => "MAINT",
+            Class::DrainDown => "DRAIN↓",
             Class::Unknown => "?",
             Class::Down => "DOWN",
         }
@@ -51,6 +55,7 @@ impl Class {
             Class::Idle => '○',
             Class::Drain => '◐',
             Class::Maint => '■',
+            Class::DrainDown => '◑',
             Class::Unknown => '?',
             Class::Down => '✖',
         }
@@ -60,7 +65,7 @@ impl Class {
         match self {
             Class::Up => Tone::Ok,
             Class::Idle => Tone::Warn,
-            Class::Drain | Class::Maint => Tone::Held,
+            Class::Drain | Class::Maint | Class::DrainDown => Tone::Held,
             Class::Unknown => Tone::Dim,
             Class::Down => Tone::Bad,
         }
@@ -69,7 +74,7 @@ impl Class {
 
 /// How many of each class.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Classes([u32; 6]);
+pub struct Classes([u32; Class::ALL.len()]);
 
 impl Classes {
     pub fn add(&mut self, class: Class) {
@@ -82,6 +87,10 @@ impl Classes {
     }
     pub fn count(&self, class: Class) -> u32 {
         self.0[class as usize]
+    }
+    /// Out of traffic on purpose.
+    pub fn held(&self) -> u32 {
+        self.count(Class::Drain) + self.count(Class::Maint) + self.count(Class::DrainDown)
     }
     pub fn total(&self) -> u32 {
         self.0.iter().sum()

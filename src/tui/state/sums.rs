@@ -33,10 +33,6 @@ impl NodeSums {
         }
         sums
     }
-    /// Out of traffic on purpose.
-    pub fn held(&self) -> u32 {
-        self.classes.count(Class::Drain) + self.classes.count(Class::Maint)
-    }
 }
 
 /// One zone, or the whole fleet.

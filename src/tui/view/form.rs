@@ -22,7 +22,12 @@ const LABEL: u16 = 10;
 pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>, area: Rect, frame: &mut Frame) {
     let Some(form) = &state.form else { return };
     let theme = &state.theme;
-    let inner = popup(canvas, area, area.width.saturating_sub(4).min(130), area.height.saturating_sub(2), &form.title, theme);
+    let wide = area.width.saturating_sub(4).min(130);
+    let plan_lines = wrapped(form, wide.saturating_sub(4));
+    // Border, fields, hint, title of the plan, the plan, note, confirmation; never so low that it jumps about while one types.
+    let need = form.fields.len() + plan_lines.len() + 6;
+    let high = u16::try_from(need).unwrap_or(u16::MAX).clamp(18, area.height.saturating_sub(2).max(18));
+    let inner = popup(canvas, area, wide, high, &form.title, theme);
     if inner.height < 4 {
         return;
     }
@@ -46,7 +51,7 @@ pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>, area: Rect, frame: &
     let confirm = Rect { y: inner.bottom() - 1, height: 1, ..inner };
     let note = Rect { y: inner.bottom() - 2, height: 1, ..inner };
     let plan = Rect { y, height: note.y.saturating_sub(y), ..inner };
-    draw_plan(buf, plan, form, state.clock.now, theme, frame);
+    draw_plan(buf, plan, form, &plan_lines, state.clock.now, theme, frame);
     draw_confirmation(buf, confirm, note, form, theme);
     frame.hits.push((confirm, Hit::Field(form.fields.len())));
 }
@@ -143,22 +148,32 @@ fn plan_lines(plan: &Plan) -> Vec<(Tone, String)> {
     lines
 }
 
-fn draw_plan(buf: &mut Buffer, area: Rect, form: &Form, now: Instant, theme: &Theme, frame: &mut Frame) {
+/// The lines of the plan at this width: nothing of a verdict or a command is out of reach, long lines go on further in.
+fn wrapped(form: &Form, wide: u16) -> Vec<(Tone, String)> {
+    const INSET: u16 = 8;
+    lines(form)
+        .into_iter()
+        .flat_map(|(tone, text)| {
+            let parts = if width(&text) <= wide { vec![text] } else { wrap(&text, wide.saturating_sub(INSET).max(10)) };
+            parts.into_iter().enumerate().map(move |(nth, part)| {
+                (tone, if nth == 0 { part } else { format!("{:inset$}{part}", "", inset = usize::from(INSET)) })
+            })
+        })
+        .collect()
+}
+
+fn draw_plan(
+    buf: &mut Buffer,
+    area: Rect,
+    form: &Form,
+    lines: &[(Tone, String)],
+    now: Instant,
+    theme: &Theme,
+    frame: &mut Frame,
+) {
     if area.height < 2 {
         return;
     }
-    // Nothing of a verdict or a command is out of reach: long lines go on, further in.
-    let inset = 8;
-    let lines: Vec<(Tone, String)> = lines(form)
-        .into_iter()
-        .flat_map(|(tone, text)| {
-            let room = area.width.saturating_sub(inset).max(10);
-            let parts = if width(&text) <= area.width { vec![text] } else { wrap(&text, room) };
-            parts.into_iter().enumerate().map(move |(nth, part)| {
-                (tone, if nth == 0 { part } else { format!("{:inset$}{part}", "", inset = usize::from(inset)) })
-            })
-        })
-        .collect();
     let head = Rect { height: 1, ..area };
     buf.set_style(head, theme.head);
     let made = match form.made {

@@ -52,7 +52,7 @@ pub fn page(state: &State) -> Page {
     for (sign, meaning) in [
         ("●", "up, fresh"),
         ("○", "idle: ready and healthy, but takes nothing new (weight 0, NOLB)"),
-        ("◐ ■", "drain, maintenance"),
+        ("◐ ◑ ■", "drain; drain with failing checks; maintenance"),
         ("✖", "down, dead"),
         ("◌ ~", "stale: what was seen last, with its age; not to be believed"),
         ("≠", "nodes disagree"),

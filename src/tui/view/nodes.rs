@@ -121,10 +121,10 @@ const COLUMNS: &[Column<NodeLine>] = &[
         (4, 5),
         4,
         |r, _| {
-            let held = r.sums.held();
+            let held = r.sums.classes.held();
             Cell::new(held.to_string(), if held == 0 { Tone::Dim } else { Tone::Held })
         },
-        |a, b| a.sums.held().cmp(&b.sums.held()),
+        |a, b| a.sums.classes.held().cmp(&b.sums.classes.held()),
     ),
     Column::right("SESS", (5, 7), 1, |r, _| Cell::count(r.sums.sessions), |a, b| a.sums.sessions.cmp(&b.sums.sessions)),
     Column::right("RATE/s", (6, 7), 1, |r, _| Cell::count(r.sums.rate), |a, b| a.sums.rate.cmp(&b.sums.rate)),

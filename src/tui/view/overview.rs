@@ -139,7 +139,7 @@ fn line(state: &State, buf: &mut Buffer, area: Rect, name: &str, sums: &ZoneSums
     let theme = &state.theme;
     let (up, of) = (sums.classes.count(Class::Up), sums.classes.total());
     let down = sums.classes.count(Class::Down);
-    let held = sums.classes.count(Class::Drain) + sums.classes.count(Class::Maint);
+    let held = sums.classes.held();
     let fresh = if sums.fresh == sums.nodes { Tone::Ok } else { Tone::Bad };
     let cells = [
         (fit(name, 13).into_owned(), Tone::Accent),
