@@ -74,7 +74,7 @@ async fn observes_everything_with_exact_admin_state() {
             Pool::new("web")
                 .line("option httpchk GET /health")
                 .line("cookie SRV insert indirect nocache")
-                .server("web1", one.addr, "check inter 50ms weight 10 maxconn 77 cookie c1")
+                .server("web1", one.addr, "check inter 300ms weight 10 maxconn 77 cookie c1")
                 .server("web2", two.addr, "disabled backup"),
         )
         .pool(Pool::new("api").balance("static-rr").idle_servers("api", 3))
@@ -124,7 +124,9 @@ async fn observes_everything_with_exact_admin_state() {
 #[tokio::test]
 async fn drains_readies_and_weighs_and_brings_back_what_was() {
     let (one, two) = (App::start("one"), App::start("two"));
-    let pool = Pool::new("web").server("web1", one.addr, "check inter 50ms weight 10 maxconn 5").server("web2", two.addr, "");
+    let pool = Pool::new("web")
+        .server("web1", one.addr, "check inter 50ms weight 10 maxconn 5 agent-check agent-port 1 agent-inter 1h")
+        .server("web2", two.addr, "");
     let haproxy = Haproxy::builder().pool(pool).start();
     let engine = engine_at(&haproxy.socket(), |_| {});
     let web1 = server("web", "web1");
@@ -142,8 +144,9 @@ async fn drains_readies_and_weighs_and_brings_back_what_was() {
         ),
         (
             Change::Checks { kind: CheckKind::Health, on: false },
-            Box::new(|s: &ServerObs| s.health_checks == Some(false) && s.status.word == StatusWord::NoCheck),
+            Box::new(|s: &ServerObs| s.health_checks == Some(false) && s.check.is_none()),
         ),
+        (Change::Checks { kind: CheckKind::Agent, on: false }, Box::new(|s: &ServerObs| s.agent_checks == Some(false))),
     ] {
         let before = seen(&engine).await;
         let was = before.server("web", "web1").unwrap().clone();
@@ -154,7 +157,7 @@ async fn drains_readies_and_weighs_and_brings_back_what_was() {
             act(&engine, &web1, back).await.unwrap();
         }
         let back = look().await;
-        let key = |s: &ServerObs| (s.admin, s.user_weight, s.maxconn, s.address.clone(), s.port, s.health_checks);
+        let key = |s: &ServerObs| (s.admin, s.user_weight, s.maxconn, s.address.clone(), s.port, s.health_checks, s.agent_checks);
         assert_eq!(key(&back), key(&was), "after the inverse of {change}");
     }
     let checks = Change::Checks { kind: CheckKind::Health, on: true };

@@ -66,9 +66,17 @@ impl ConfigFile {
         self.lock().known.clone()
     }
 
+    /// Nobody has looked yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.lock().looked.is_none()
+    }
+
     /// True where it is time to look again: a while has passed, or another process answers.
     pub(super) fn is_due(&self, pid: Option<u32>) -> bool {
-        let state = self.lock();
+        let mut state = self.lock();
+        if state.looked.is_some() && state.pid.is_none() {
+            state.pid = pid; // the first look did not know yet which process it was for
+        }
         state.pid != pid || state.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY)
     }
 

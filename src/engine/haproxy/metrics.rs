@@ -42,16 +42,10 @@ impl Metrics {
         self.client.at().to_owned()
     }
 
-    /// Adds the process's own metrics to what `show info` said. Other exporters ignore the filter; so their rest is skipped.
-    pub(super) async fn enrich(&self, engine: &mut EngineInfo, deadline: Deadline) -> Result<()> {
-        for sample in self.scrape("?scope=global", deadline).await? {
-            if sample.name.starts_with("haproxy_process_") && sample.value.is_finite() {
-                let labels: Vec<String> = sample.labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
-                let name = if labels.is_empty() { sample.name } else { format!("{}{{{}}}", sample.name, labels.join(",")) };
-                engine.info.push((name, sample.value.to_string()));
-            }
-        }
-        Ok(())
+    /// The process's own metrics by name. Exporters that ignore the filter send more, which is left out.
+    pub(super) async fn process(&self, deadline: Deadline) -> Result<Vec<(String, String)>> {
+        let samples = self.scrape("?scope=global", deadline).await?;
+        Ok(process(&samples))
     }
 
     pub(super) async fn read(&self, want: Want<'_>, deadline: Deadline) -> Result<(Reading, MetricRows)> {
@@ -76,11 +70,21 @@ impl Metrics {
     }
 }
 
+fn process(samples: &[Sample]) -> Vec<(String, String)> {
+    let of_process = samples.iter().filter(|s| s.name.starts_with("haproxy_process_") && s.value.is_finite());
+    of_process.map(|s| (labelled(&s.name, &s.labels), s.value.to_string())).collect()
+}
+
+/// `name`, or `name{label=value}`, as a field's name.
+fn labelled<'a>(name: &str, labels: impl IntoIterator<Item = &'a (String, String)>) -> String {
+    let labels: Vec<String> = labels.into_iter().map(|(n, v)| format!("{n}={v}")).collect();
+    if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
+}
+
 fn engine(samples: &[Sample]) -> EngineInfo {
     let of = |name: &str| samples.iter().find(|s| s.name == name);
     let version = of("haproxy_process_build_info").and_then(|s| s.label("version")).unwrap_or_default().to_owned();
     let uptime = of("haproxy_process_uptime_seconds").and_then(|s| count(s.value)).map(Duration::from_secs);
-    let process = samples.iter().filter(|s| s.name.starts_with("haproxy_process_") && s.value.is_finite());
     EngineInfo {
         kind: EngineKind::Haproxy,
         release: release(&version),
@@ -88,7 +92,7 @@ fn engine(samples: &[Sample]) -> EngineInfo {
         level: SocketLevel::StatsReadOnly,
         pid: None,
         uptime,
-        info: process.map(|s| (s.name.clone(), s.value.to_string())).collect(),
+        info: process(samples),
     }
 }
 
@@ -202,9 +206,7 @@ impl Row {
             _ => {}
         }
         if sample.value.is_finite() && !(metric.ends_with("status") && or0 == 0) {
-            let extra = sample.labels.iter().filter(|(n, _)| n != "proxy" && n != "server");
-            let extra: Vec<String> = extra.map(|(n, v)| format!("{n}={v}")).collect();
-            let name = if extra.is_empty() { metric.to_owned() } else { format!("{metric}{{{}}}", extra.join(",")) };
+            let name = labelled(metric, sample.labels.iter().filter(|(n, _)| n != "proxy" && n != "server"));
             self.fields.push((name, sample.value.to_string()));
         }
     }

@@ -150,20 +150,21 @@ impl Haproxy {
         Ok((reading, table))
     }
 
-    /// What the reading is worth without: workers and metrics that fail are noted, never an error.
-    async fn add_extras(&self, reading: &mut Reading, deadline: Deadline) -> Option<Vec<Worker>> {
-        if let Some(metrics) = &self.metrics
-            && let Err(e) = metrics.enrich(&mut reading.engine, deadline).await
-        {
-            reading.notes.push(format!("metrics: {e}"));
-        }
-        let master = self.master.as_ref()?;
-        match queries::workers(master, deadline).await {
-            Ok(workers) => Some(workers),
-            Err(e) => {
-                reading.notes.push(format!("old workers are unknown: {e}"));
-                None
-            }
+    /// None where there is no master socket to ask, or nobody wants to know.
+    async fn old_workers(&self, want: Want<'_>, deadline: Deadline) -> Option<Result<Vec<Worker>>> {
+        let master = self.master.as_ref().filter(|_| want == Want::All)?;
+        Some(queries::workers(master, deadline).await)
+    }
+
+    async fn process_metrics(&self, want: Want<'_>, deadline: Deadline) -> Option<Result<Vec<(String, String)>>> {
+        let metrics = self.metrics.as_ref().filter(|_| want == Want::All)?;
+        Some(metrics.process(deadline).await)
+    }
+
+    /// The first look at the file need not wait for the first reading.
+    async fn first_look(&self, want: Want<'_>, deadline: Deadline) {
+        if let Some(file) = self.config.as_ref().filter(|file| want == Want::All && file.is_new()) {
+            file.look(None, deadline).await;
         }
     }
 
@@ -224,10 +225,29 @@ impl Engine for Haproxy {
     async fn observe(&self, want: Want<'_>, deadline: Duration) -> Result<NodeObs> {
         let begin = Instant::now();
         let deadline = Deadline::within(deadline);
-        let (mut reading, fields) = self.read(want, deadline).await?;
+        // A reading is worth having without these: they get half of its time, and what fails becomes a note.
+        let beside = deadline.half();
+        let (read, workers, metrics, ()) = tokio::join!(
+            self.read(want, deadline),
+            self.old_workers(want, beside),
+            self.process_metrics(want, beside),
+            self.first_look(want, beside)
+        );
+        let (mut reading, fields) = read?;
         let seen = Instant::now();
-        self.compare_with_file(&mut reading, want, deadline).await;
-        let workers = if want == Want::All { self.add_extras(&mut reading, deadline).await } else { None };
+        self.compare_with_file(&mut reading, want, deadline.half()).await;
+        match metrics {
+            Some(Ok(more)) => reading.engine.info.extend(more),
+            Some(Err(e)) => reading.notes.push(format!("metrics: {e}")),
+            None => {}
+        }
+        let workers = match workers {
+            Some(Err(e)) => {
+                reading.notes.push(format!("old workers are unknown: {e}"));
+                None
+            }
+            workers => workers.and_then(Result::ok),
+        };
         self.release.store(reading.engine.release.map_or(0, packed), Ordering::Relaxed);
         Ok(NodeObs {
             node: self.node.clone(),

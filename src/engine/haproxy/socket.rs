@@ -37,6 +37,10 @@ impl Deadline {
         let whole = whole.min(Duration::from_secs(86_400));
         Self { ends: Instant::now() + whole, whole }
     }
+    /// Ends when half of what is left is over.
+    pub(super) fn half(self) -> Self {
+        Self { ends: Instant::now() + self.left() / 2, whole: self.left() / 2 }
+    }
     pub(super) fn left(self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())
     }

@@ -77,7 +77,7 @@ async fn servers_come_and_go_at_run_time() {
     let now = seen(&engine).await;
     let new = now.server("web", "web2").unwrap();
     assert_eq!((new.weight, new.maxconn, new.status.word, new.is_serving()), (7, Some(33), StatusWord::Up, true));
-    assert!((0..9).any(|_| get(haproxy.frontend("web"), "/").ends_with("two\n")), "it takes traffic");
+    assert!((0..9).any(|_| get(haproxy.frontend("web"), "/").ends_with("two\n")) && two.served() > 0, "it takes traffic");
 
     for (pool, name, why) in [("web", "web2", "there already"), ("fixed", "f9", "static"), ("nope", "x", "no pool")] {
         let error = act(&engine, &server(pool, name), Change::AddServer(add.clone())).await.unwrap_err();

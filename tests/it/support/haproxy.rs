@@ -28,12 +28,11 @@ pub struct Pool {
     balance: String,
     lines: Vec<String>,
     servers: Vec<String>,
-    tcp: bool,
 }
 
 impl Pool {
     pub fn new(name: &str) -> Pool {
-        Pool { name: name.into(), balance: "roundrobin".into(), lines: Vec::new(), servers: Vec::new(), tcp: false }
+        Pool { name: name.into(), balance: "roundrobin".into(), lines: Vec::new(), servers: Vec::new() }
     }
     /// `static-rr`, `leastconn`, `source` …
     pub fn balance(mut self, algorithm: &str) -> Pool {
@@ -57,16 +56,11 @@ impl Pool {
         }
         self
     }
-    pub fn tcp(mut self) -> Pool {
-        self.tcp = true;
-        self
-    }
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     pools: Vec<Pool>,
-    global: Vec<String>,
     sections: Vec<String>,
     master: bool,
     stats: Option<bool>,
@@ -77,11 +71,6 @@ pub struct Builder {
 impl Builder {
     pub fn pool(mut self, pool: Pool) -> Builder {
         self.pools.push(pool);
-        self
-    }
-    /// A line of the `global` section.
-    pub fn global(mut self, line: &str) -> Builder {
-        self.global.push(line.into());
         self
     }
     /// A whole section, as text.
@@ -122,18 +111,14 @@ impl Builder {
         if let Some(addr) = tcp_socket {
             writeln!(cfg, "    stats socket ipv4@{addr} level admin").unwrap();
         }
-        for line in &self.global {
-            writeln!(cfg, "    {line}").unwrap();
-        }
-        cfg.push_str("\ndefaults\n    mode http\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n");
+        cfg.push_str("\ndefaults\n    mode http\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n    timeout check 5s\n");
         let mut frontends = Vec::new();
         for pool in &self.pools {
             let addr = free_port(&host);
             frontends.push((pool.name.clone(), addr));
-            let mode = if pool.tcp { "    mode tcp\n" } else { "" };
             let (name, balance) = (&pool.name, &pool.balance);
-            write!(cfg, "\nfrontend fe_{name}\n{mode}    bind {addr}\n    default_backend {name}\n").unwrap();
-            write!(cfg, "\nbackend {name}\n{mode}    balance {balance}\n").unwrap();
+            write!(cfg, "\nfrontend fe_{name}\n    bind {addr}\n    default_backend {name}\n").unwrap();
+            write!(cfg, "\nbackend {name}\n    balance {balance}\n").unwrap();
             for line in pool.lines.iter().chain(&pool.servers) {
                 writeln!(cfg, "    {line}").unwrap();
             }
@@ -146,13 +131,12 @@ impl Builder {
             }
             addr
         });
-        let tls = self.tls.map(|(names, ends)| {
+        if let Some((names, ends)) = self.tls {
             let addr = free_port(&host);
             let pem = dir.path().join("site.pem");
             fs::write(&pem, certificate(&names, ends)).unwrap();
             write!(cfg, "\nfrontend tls\n    bind {addr} ssl crt {}\n", pem.display()).unwrap();
-            addr
-        });
+        }
         for section in &self.sections {
             write!(cfg, "\n{section}\n").unwrap();
         }
@@ -165,8 +149,7 @@ impl Builder {
         let log = fs::File::create(dir.path().join("log")).unwrap();
         let child =
             command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().expect("haproxy is installed");
-        let mut haproxy =
-            Haproxy { dir, child, frontends, stats, tls, tcp_socket, master: self.master, frozen: Mutex::default() };
+        let mut haproxy = Haproxy { dir, child, frontends, stats, tcp_socket, master: self.master, frozen: Mutex::default() };
         haproxy.wait_ready();
         haproxy
     }
@@ -178,7 +161,6 @@ pub struct Haproxy {
     child: Child,
     frontends: Vec<(String, SocketAddr)>,
     stats: Option<SocketAddr>,
-    tls: Option<SocketAddr>,
     tcp_socket: Option<SocketAddr>,
     master: bool,
     /// Process that stands still.
@@ -217,9 +199,6 @@ impl Haproxy {
     }
     pub fn metrics_url(&self) -> String {
         format!("http://{}/metrics", self.stats.expect("built with stats_page()"))
-    }
-    pub fn tls_addr(&self) -> SocketAddr {
-        self.tls.expect("built with tls()")
     }
     pub fn tcp_socket(&self) -> SocketAddr {
         self.tcp_socket.expect("built with tcp_socket()")
