@@ -36,7 +36,7 @@ async fn main() -> Result<()> {
 
 fn open(fleet: &str, state: Option<PathBuf>) -> Result<App> {
     let fleet = lbdeck::config::load(Path::new(fleet))?;
-    Ok(App::compose(fleet, Options { prompting: Prompting::Nobody, state })?)
+    Ok(App::compose(fleet, Options { prompting: Prompting::Nobody, state }))
 }
 
 async fn observe(app: App) -> Result<()> {
