@@ -27,7 +27,7 @@ struct Session {
     child: Box<dyn Child + Send + Sync>,
     keyboard: Box<dyn Write + Send>,
     screen: Arc<Mutex<vt100::Parser>>,
-    _dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 impl Session {
@@ -35,10 +35,15 @@ impl Session {
         Session::with(fleet, (columns, rows), &[])
     }
 
-    fn with(fleet: &str, (columns, rows): (u16, u16), environment: &[(&str, &str)]) -> Session {
+    fn with(fleet: &str, size: (u16, u16), environment: &[(&str, &str)]) -> Session {
         let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("lbdeck.yaml"), fleet).unwrap();
+        Session::open(Arc::new(dir), size, environment)
+    }
+
+    /// In a folder that has a fleet file, and perhaps the memory of a run before.
+    fn open(dir: Arc<TempDir>, (columns, rows): (u16, u16), environment: &[(&str, &str)]) -> Session {
         let file = dir.path().join("lbdeck.yaml");
-        std::fs::write(&file, fleet).unwrap();
         let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pty = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_lbdeck"));
@@ -62,7 +67,7 @@ impl Session {
             }
         });
         let keyboard = pty.master.take_writer().unwrap();
-        Session { master: pty.master, child, keyboard, screen, _dir: dir }
+        Session { master: pty.master, child, keyboard, screen, dir }
     }
 
     fn press(&mut self, keys: &str) {
@@ -201,6 +206,35 @@ fn however_it_ends_the_terminal_is_as_it_was() {
     }
 }
 
+#[test]
+fn what_a_killed_console_left_behind_is_offered_at_the_next_start() {
+    let app = App::start("app");
+    let haproxy = web(&app);
+    let held = HeldRequest::open(haproxy.frontend("web"));
+    let server = (1..=3).map(|n| format!("s{n}")).find(|s| haproxy.stat("web", s, "scur") == "1").unwrap();
+    let mut lbdeck = Session::start(&fleet(&[&haproxy]), (120, 40));
+    lbdeck.sees("1 fresh");
+    lbdeck.press(&format!(":drain web/{server}\r"));
+    lbdeck.sees("⇒ set server");
+    lbdeck.press("\x1b[Z\r");
+    lbdeck.sees("draining");
+    let dir = lbdeck.dir.clone();
+    lbdeck.signal(Signal::SIGKILL);
+    lbdeck.ends();
+    drop(lbdeck);
+    let mut next = Session::open(dir, (120, 40), &[]);
+    next.sees("Left unfinished");
+    next.sees(&format!("lb1: web/{server} drain"));
+    next.sees("1 fresh");
+    next.press("u");
+    next.sees(&format!("⇒ set server web/{server} state ready"));
+    next.press("\x1b[Z\r");
+    until("the server is ready again", LONG, || (haproxy.stat("web", &server, "status") == "no check").then_some(()));
+    drop(held);
+    next.press("q");
+    assert_eq!(next.ends(), 0);
+}
+
 /// What the next test runs in a terminal of its own.
 #[test]
 #[ignore = "ends in a panic: the child of a_panic_gives_the_terminal_back"]
@@ -227,7 +261,7 @@ fn a_panic_gives_the_terminal_back() {
         }
     });
     let keyboard = pty.master.take_writer().unwrap();
-    let mut session = Session { master: pty.master, child, keyboard, screen, _dir: TempDir::new().unwrap() };
+    let mut session = Session { master: pty.master, child, keyboard, screen, dir: Arc::new(TempDir::new().unwrap()) };
     assert_eq!(session.ends(), 101, "the child panicked");
     session.assert_restored();
     drop(session);
