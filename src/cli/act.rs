@@ -78,7 +78,8 @@ impl ActArgs {
             tell_sweep(context, &app.ops.sweep_if_due().await);
             tell_unfinished(context, &app.ops, &request);
         }
-        let view = app.collector.observe_once().await;
+        // Leases of others are found on the nodes: the plan has to know them, to respect them or to give one back.
+        let (view, _) = tokio::join!(app.collector.observe_once(), app.ops.leases());
         let exit = self.act_on(context, &app.ops, request, &view).await;
         app.ops.settle().await;
         exit

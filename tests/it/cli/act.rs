@@ -222,3 +222,23 @@ fn exec_runs_argv_on_every_node_and_tells_the_streams_apart() {
     assert_eq!(document["items"][0]["outputs"]["lb1"]["stdout"][0], "x");
     pair.fleet.run(&["node", "exec", "lb1", "--confirm", "false", "--", "false"]).exits(1);
 }
+
+#[test]
+fn the_leases_of_another_machine_are_respected_and_can_be_returned() {
+    let pair = Pair::start();
+    pair.fleet.run(&["server", "maint", "web/web1", "--yes", "--reason", "disk"]).exits(0);
+    let bob = pair.fleet.state().with_file_name("bob");
+    let as_bob = |words: &[&str]| pair.fleet.command_as(&bob, words).output().unwrap();
+    let text =
+        |out: &std::process::Output| format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let listed = as_bob(&["lease", "list", "--output", "json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let id = listed["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{listed}")).to_owned();
+    // Both are the same person here, so that the lease is told of, not refused.
+    let shown = as_bob(&["server", "ready", "web/web1", "--dry-run"]);
+    assert!(text(&shown).contains(&id), "{}", text(&shown));
+    let returned = as_bob(&["lease", "return", &id, "--yes"]);
+    assert_eq!(returned.status.code(), Some(0), "{}", text(&returned));
+    assert_eq!(pair.stat("web1", "status"), ["no check", "no check"]);
+    pair.fleet.run(&["lease", "list"]).exits(0).says("no lease");
+}
