@@ -108,6 +108,7 @@ fn press(state: &mut State, key: char) {
     let _ = state.take_effects();
 }
 
+#[expect(clippy::expect_used, reason = "a bench that cannot start should stop")]
 fn benches(criterion: &mut Criterion) {
     let fleet = lbdeck::config::parse("nodes: [{name: lb0, local: true, engines: {haproxy: {socket: /x}}}]", Path::new("x.yaml"));
     let fleet = Arc::new(fleet.expect("a fleet"));

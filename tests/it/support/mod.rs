@@ -16,5 +16,4 @@ pub fn skip(test: &str, reason: &str) {
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
         writeln!(file, "{test}: {reason}").unwrap();
     }
-    eprintln!("skipped {test}: {reason}");
 }
