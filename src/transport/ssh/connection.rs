@@ -17,6 +17,7 @@ use super::channel::ChannelIo;
 use super::config::HostConfig;
 use super::env::SshEnv;
 use super::host_key::{HostKeyCheck, NewKey, Outcome};
+use super::proxy_command::ProxyCommand;
 use super::session::Session;
 use super::sftp::Sftp;
 use crate::model::sanitize;
@@ -214,6 +215,10 @@ impl Recipe {
         jump: Option<&Connection>,
     ) -> Result<Handle<Client>, HandshakeError> {
         let (host, port) = (self.config.host_name.as_str(), self.config.port);
+        if let Some(command) = &self.config.proxy_command {
+            let failed = |e| HandshakeError::Refused(self.unreachable(format!("ProxyCommand '{command}': {e}")));
+            return client::connect_stream(ssh, ProxyCommand::start(command).map_err(failed)?, client).await;
+        }
         let Some(jump) = jump else {
             let stream =
                 TcpStream::connect((host, port)).await.map_err(|e| HandshakeError::Refused(self.unreachable(e.to_string())))?;
@@ -259,6 +264,9 @@ impl Recipe {
                     ours.join(",")
                 ),
             },
+            russh::Error::Disconnect | russh::Error::HUP if self.config.proxy_command.is_some() => {
+                self.unreachable("ProxyCommand ended during the handshake".into())
+            }
             russh::Error::Disconnect | russh::Error::HUP => self.unreachable("the server hung up during the handshake".into()),
             other => self.unreachable(format!("handshake: {other}")),
         }

@@ -1,6 +1,6 @@
 //! What all ssh connections of a process share: who asks, where files are, and what was read from them once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -30,6 +30,8 @@ pub struct SshEnv {
     jumps: Mutex<HashMap<String, Weak<Session>>>,
     /// One question at a time, however many nodes connect side by side.
     asking: tokio::sync::Mutex<()>,
+    /// Questions that were answered with no: nobody is asked the same at every attempt to reconnect.
+    declined: Mutex<HashSet<String>>,
     pub(super) patience: Patience,
 }
 
@@ -61,6 +63,7 @@ impl SshEnv {
             configs: Mutex::default(),
             jumps: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
+            declined: Mutex::default(),
             patience: Patience::default(),
         }
     }
@@ -89,21 +92,31 @@ impl SshEnv {
     }
 
     pub(super) async fn ask_host_key(&self, host: &str, key_type: &str, fingerprint: &str) -> bool {
-        let _asked = self.patience.asking();
-        let _turn = self.asking.lock().await;
-        self.prompt.new_host_key(host, key_type, fingerprint).await
+        let question = format!("{host} {fingerprint}");
+        let ask = async { self.prompt.new_host_key(host, key_type, fingerprint).await.then_some(()) };
+        self.ask(&question, ask).await.is_some()
     }
 
     pub(super) async fn ask_secret(&self, question: &str) -> Option<Secret> {
-        let _asked = self.patience.asking();
-        let _turn = self.asking.lock().await;
-        self.prompt.secret(question).await.map(Secret::new)
+        self.ask(question, self.prompt.secret(question)).await.map(Secret::new)
     }
 
     pub(super) async fn ask_text(&self, question: &str) -> Option<String> {
+        self.ask(question, self.prompt.text(question)).await
+    }
+
+    async fn ask<T>(&self, question: &str, asking: impl Future<Output = Option<T>>) -> Option<T> {
         let _asked = self.patience.asking();
         let _turn = self.asking.lock().await;
-        self.prompt.text(question).await
+        let declined = || self.declined.lock().unwrap_or_else(PoisonError::into_inner);
+        if declined().contains(question) {
+            return None;
+        }
+        let answer = asking.await;
+        if answer.is_none() {
+            declined().insert(question.to_owned());
+        }
+        answer
     }
 
     pub(super) async fn secret(&self, of: &SecretRef) -> Result<Secret> {

@@ -153,6 +153,16 @@ async fn strict_host_key_checking() {
     }
 }
 
+/// A no is a no: the console, which tries again and again, does not ask again and again.
+#[tokio::test]
+async fn a_person_who_declines_is_not_asked_again() {
+    let sshd = Sshd::start();
+    let home = Home::new(&unknown(&sshd));
+    assert!(matches!(refusal(&home, "node").await, TransportError::HostKey { .. }));
+    assert!(matches!(refusal(&home, "node").await, TransportError::HostKey { .. }));
+    assert_eq!(home.prompt.asked.lock().unwrap().len(), 1);
+}
+
 /// The console goes on while a person mends the file: `ssh-keygen -R` must help without a restart.
 #[tokio::test]
 async fn a_mended_file_is_read_again() {

@@ -1,4 +1,4 @@
-//! ProxyJump through a second sshd.
+//! ProxyJump through a second sshd, and ProxyCommand.
 
 use std::sync::Arc;
 
@@ -64,4 +64,15 @@ async fn a_jump_that_forbids_forwarding_and_a_loop() {
     let spec = SshSpec { host: "node".into(), ..SshSpec::default() };
     let error = SshTransport::new(&spec, Arc::clone(&home.env)).unwrap_err();
     assert!(error.to_string().contains("ProxyJump goes round in a circle (at jump)"), "{error}");
+}
+
+#[tokio::test]
+async fn proxy_command_carries_the_connection() {
+    let node = Sshd::start();
+    let config = format!("{}  ProxyCommand socat - 'TCP:%h:%p' 2>/dev/null\n", node.ssh_config("node"));
+    let home = Home::new(&config);
+    says(&home.transport("node"), &["true"]).await;
+    let broken = Home::new(&config.replace("socat - ", "false "));
+    let error = refusal(&broken, "node").await;
+    assert!(error.to_string().contains("ProxyCommand") && error.is_transient(), "{error}");
 }

@@ -33,12 +33,21 @@ impl Tokens<'_> {
     /// # Errors
     /// An unknown token or variable, in words.
     pub fn expand(&self, text: &str) -> Result<String, String> {
+        self.replace(text, true)
+    }
+
+    /// Tokens only: in a command, variables are the shell's business.
+    pub fn expand_percent(&self, text: &str) -> Result<String, String> {
+        self.replace(text, false)
+    }
+
+    fn replace(&self, text: &str, variables: bool) -> Result<String, String> {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find(['%', '$']) {
             let (before, token) = rest.split_at(at);
             out.push_str(before);
-            if let Some(tail) = token.strip_prefix("${") {
+            if let Some(tail) = token.strip_prefix("${").filter(|_| variables) {
                 let (name, tail) = tail.split_once('}').ok_or_else(|| format!("'${{' is not closed in '{text}'"))?;
                 out.push_str(&std::env::var(name).map_err(|_| format!("the environment has no {name} (in '{text}')"))?);
                 rest = tail;

@@ -60,6 +60,8 @@ pub struct HostConfig {
     pub agent: Option<PathBuf>,
     /// From here to the node, nearest first.
     pub jumps: Vec<Hop>,
+    /// A command line for the user's shell, whose input and output carry the connection.
+    pub proxy_command: Option<String>,
     /// New keys go into the first.
     pub known_hosts: Vec<PathBuf>,
     pub global_known_hosts: Vec<PathBuf>,
@@ -98,9 +100,6 @@ impl HostConfig {
 
     fn of(alias: &str, o: Options, local: &Local) -> Result<Self> {
         let wrong = |what: String| invalid(format!("host {alias}"), what);
-        if o.proxy_command.as_deref().is_some_and(|c| !c.eq_ignore_ascii_case("none")) {
-            return Err(wrong("ProxyCommand is not supported; name the host in the way with ProxyJump".into()));
-        }
         let home = local.home.to_string_lossy();
         let user = o.user.unwrap_or_else(|| local.user.clone());
         let jump = o.proxy_jump.filter(|j| !j.eq_ignore_ascii_case("none"));
@@ -134,6 +133,10 @@ impl HostConfig {
                 None => Some(tokens.path(text).map_err(&wrong)?),
             },
         };
+        let proxy_command = match o.proxy_command.as_deref() {
+            Some(command) if !command.eq_ignore_ascii_case("none") => Some(tokens.expand_percent(command).map_err(&wrong)?),
+            _ => None,
+        };
         let jumps = jump.as_deref().map_or(Ok(Vec::new()), parse_jumps).map_err(&wrong)?;
         let alive = match (o.alive_interval, o.alive_count_max) {
             (Some(0), _) => None,
@@ -148,6 +151,7 @@ impl HostConfig {
             global_known_hosts: paths(&o.global_known_hosts.unwrap_or_else(|| owned(&DEFAULT_GLOBAL_KNOWN_HOSTS)))?,
             alias: alias.to_owned(),
             port,
+            proxy_command,
             identities,
             identities_named,
             identities_only: o.identities_only.unwrap_or(false),

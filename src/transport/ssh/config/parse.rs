@@ -11,6 +11,8 @@ pub struct Directive {
     pub keyword: String,
     /// Never empty.
     pub args: Vec<String>,
+    /// What follows the keyword, as written: for values that are commands.
+    pub rest: String,
 }
 
 /// A line that OpenSSH would refuse to start with.
@@ -36,7 +38,8 @@ pub fn parse(text: &str) -> (Vec<Directive>, Option<Malformed>) {
         }
         match split_args(rest) {
             Ok(args) if !args.is_empty() => {
-                directives.push(Directive { line, keyword: keyword.to_ascii_lowercase(), args });
+                let (keyword, rest) = (keyword.to_ascii_lowercase(), rest.to_owned());
+                directives.push(Directive { line, keyword, args, rest });
             }
             Ok(_) => return (directives, Some(Malformed { line, what: format!("no argument after '{keyword}'") })),
             Err(what) => return (directives, Some(Malformed { line, what })),

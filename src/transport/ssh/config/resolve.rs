@@ -165,7 +165,7 @@ impl Reader<'_> {
             "identityagent" => set(&mut o.identity_agent, first.clone()),
             // Whichever of the two is written first keeps the other out.
             "proxyjump" if o.proxy_command.is_none() => set(&mut o.proxy_jump, first.clone()),
-            "proxycommand" if o.proxy_jump.is_none() => set(&mut o.proxy_command, d.args.join(" ")),
+            "proxycommand" if o.proxy_jump.is_none() => set(&mut o.proxy_command, d.rest.clone()),
             "userknownhostsfile" => set(&mut o.user_known_hosts, d.args.clone()),
             "globalknownhostsfile" => set(&mut o.global_known_hosts, d.args.clone()),
             "stricthostkeychecking" => {

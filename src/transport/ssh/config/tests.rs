@@ -31,6 +31,7 @@ const CORPUS: &[(&str, &[&str])] = &[
         &["h"],
     ),
     ("Ciphers aes256-ctr\nForwardAgent yes\nSendEnv LANG LC_*\nControlMaster auto\nLocalForward 1 a:2\nUser u # me\n", &["h"]),
+    ("ProxyCommand=nc -q \"a  b\" %h %p # all of it\nProxyJump x\n", &["h"]),
     ("Include extra\nUser late\nHost b\nInclude inner\n", &["a", "b"]),
     ("Host \"c\" 'd'\nUser \"quo ted\"\n", &["c", "d"]),
 ];
@@ -86,6 +87,8 @@ fn as_openssh_reads_it() {
             let joined = |paths: &[PathBuf]| paths.iter().map(|p| p.to_str().unwrap()).collect::<Vec<_>>().join(" ");
             assert_eq!(joined(&full.known_hosts), one("userknownhostsfile"), "{}", what("userknownhostsfile"));
             assert_eq!(joined(&full.global_known_hosts), one("globalknownhostsfile"), "{}", what("globalknownhostsfile"));
+            let command = ours.proxy_command.clone().filter(|c| c != "none").unwrap_or_default();
+            assert_eq!(command, one("proxycommand"), "{}", what("proxycommand"));
             let strict = match one("stricthostkeychecking").as_str() {
                 "true" => Strict::Yes,
                 "ask" => Strict::Ask,
@@ -168,14 +171,26 @@ fn jumps() {
 }
 
 #[test]
+fn proxy_command_or_jump_whichever_comes_first() {
+    let proxies = |text: &str| {
+        let config = of(text, SshSpec { host: "lb1".into(), ..SshSpec::default() }).unwrap();
+        (config.proxy_command, config.jumps.len())
+    };
+    let command = "ProxyCommand = sh -c \"nc '%h' $PORT ${X}\" # no comment\n";
+    let expanded = Some("sh -c \"nc '10.0.0.1' $PORT ${X}\" # no comment".to_owned());
+    assert_eq!(proxies(&format!("HostName 10.0.0.1\n{command}ProxyJump a\n")), (expanded, 0));
+    assert_eq!(proxies(&format!("ProxyJump a\n{command}")), (None, 1));
+    assert_eq!(proxies("ProxyCommand none\nProxyJump a\n"), (None, 0));
+}
+
+#[test]
 fn wrong_values_name_file_and_line() {
     let spec = || SshSpec { host: "lb1".into(), ..SshSpec::default() };
     let error = |text| of(text, spec()).unwrap_err().to_string();
     assert!(error("Host lb1\nPort none\n").contains("config:2: ssh configuration: port 'none' is not a port"));
     assert!(error("StrictHostKeyChecking maybe\n").contains("accept-new"));
     assert!(error("IdentityFile ~/%z\n").contains("unknown % token"));
-    assert!(error("ProxyCommand nc %h %p\n").contains("ProxyJump"));
-    assert!(of("ProxyCommand none\n", spec()).is_ok());
+    assert!(error("ProxyCommand nc %h %z\n").contains("unknown % token"));
     let noted = of("Match exec \"true\"\nUser x\nMatch all\nPort 3\n", spec()).unwrap();
     assert_eq!((noted.user.as_str(), noted.port), ("ana", 3));
     assert!(noted.notes[0].contains("config:1: 'Match exec' is not supported"));
