@@ -2,6 +2,8 @@
 //!
 //! The bars: a frame in at most 8 ms; at one picture a second at most 10 % of a core, which is 100 ms for picture and frames.
 
+#![allow(clippy::expect_used, reason = "a benchmark that cannot go on should stop")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
