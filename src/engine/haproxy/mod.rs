@@ -6,6 +6,8 @@
 mod admin;
 pub mod capability;
 pub mod command;
+#[cfg(test)]
+mod command_tests;
 mod config_file;
 mod drift;
 mod metrics;

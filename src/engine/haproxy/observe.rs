@@ -54,12 +54,19 @@ struct Columns {
     used_conn_cur: Column,
     idle_conn_cur: Column,
     uweight: Column,
+    /// The rightmost of them.
+    last: Column,
 }
 
 impl Columns {
     fn of(table: &StatTable) -> Columns {
-        let c = |name: &str| table.column(name);
-        Columns {
+        let mut last = 0;
+        let mut c = |name: &str| {
+            let column = table.column(name);
+            last = if column == ABSENT { last } else { last.max(column) };
+            column
+        };
+        let mut columns = Columns {
             pxname: c("pxname"),
             svname: c("svname"),
             kind: c("type"),
@@ -88,8 +95,8 @@ impl Columns {
             check_duration: c("check_duration"),
             last_chk: c("last_chk"),
             check_desc: c("check_desc"),
-            hrsp: ["hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx"].map(c),
-            times: ["qtime", "ctime", "rtime", "ttime"].map(c),
+            hrsp: ["hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx"].map(&mut c),
+            times: ["qtime", "ctime", "rtime", "ttime"].map(&mut c),
             addr: c("addr"),
             cookie: c("cookie"),
             mode: c("mode"),
@@ -97,15 +104,10 @@ impl Columns {
             used_conn_cur: c("used_conn_cur"),
             idle_conn_cur: c("idle_conn_cur"),
             uweight: c("uweight"),
-        }
-    }
-
-    /// The rightmost column that is needed.
-    fn last(&self) -> Column {
-        let late = [self.uweight, self.idle_conn_cur, self.used_conn_cur, self.algo, self.mode, self.cookie, self.addr];
-        let early = [self.check_desc, self.last_chk, self.check_duration, self.req_rate, self.kind, self.downtime, self.status];
-        let all = late.into_iter().chain(early).chain(self.times).chain(self.hrsp);
-        all.filter(|c| *c != ABSENT).max().unwrap_or(0)
+            last: 0,
+        };
+        columns.last = last;
+        columns
     }
 }
 
@@ -150,7 +152,7 @@ impl Picture {
         let mut picture = Picture::default();
         let mut open: Option<PoolObs> = None;
         let mut names = known.names.iter();
-        let mut reader = table.reader(columns.last());
+        let mut reader = table.reader(columns.last);
         let mut index = 0usize;
         while let Some(row) = reader.row(index) {
             let at = index as u32;
@@ -337,5 +339,57 @@ fn split_address(addr: &[u8]) -> (Option<&[u8]>, Option<u16>) {
     match narrow(port.get(1..).unwrap_or_default()) {
         Some(port) => (Some(host), Some(port).filter(|p| *p != 0)),
         None => (Some(addr), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::haproxy::parse::servers_state;
+    use crate::model::StatusWord;
+
+    fn table(rows: &str) -> StatTable {
+        StatTable::parse(format!("# pxname,svname,scur,status,weight,type,addr,bck,\n{rows}").into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn listen_sections_listeners_and_a_pool_without_its_own_row() {
+        let table = table(concat!(
+            "one,FRONTEND,1,OPEN,,0,,,\n",
+            "one,sock-1,1,OPEN,,3,,,\n",
+            "one,a,2,UP 1/3,5,2,10.0.0.1:80,0,\n",
+            "one,b,0,MAINT (via one/a),0,2,[2001:db8::1]:81,1,\n",
+            "one,BACKEND,2,UP,5,1,,0,\n",
+            "two,c,0,no check,1,2,unix,0,\n",
+            "three,BACKEND,0,DOWN,0,1,,0,\n",
+        ));
+        let picture = Picture::of(&table, None, &ServerNames::default());
+        assert_eq!(picture.frontends.iter().map(|f| &*f.name).collect::<Vec<_>>(), ["one"]);
+        let sizes: Vec<_> = picture.pools.iter().map(|p| (p.name.as_str(), p.servers.len(), p.status.word)).collect();
+        assert_eq!(sizes, [("one", 2, StatusWord::Up), ("two", 1, StatusWord::Unknown), ("three", 0, StatusWord::Down)]);
+        let [a, b] = &picture.pools[0].servers[..] else { panic!("two servers") };
+        assert_eq!((a.status.progress, a.address.as_deref(), a.port, a.row), (Some((1, 3)), Some("10.0.0.1"), Some(80), 2));
+        assert_eq!((b.address.as_deref(), b.port, b.backup), (Some("2001:db8::1"), Some(81), true));
+        assert_eq!(b.admin, AdminState(AdminState::IMAINT));
+        let c = &picture.pools[1].servers[0];
+        assert_eq!((c.address.as_deref(), c.port, c.admin_exact), (Some("unix"), None, false));
+    }
+
+    #[test]
+    fn states_are_found_in_any_order_and_names_are_shared() {
+        let table = table("web,a,0,DOWN,1,2,,0,\nweb,b,0,UP,1,2,,0,\nweb,new,0,UP,1,2,,0,\nweb,BACKEND,0,UP,2,1,,0,\n");
+        let text =
+            "1\n# be_name srv_name srv_addr srv_admin_state srv_port srv_uweight\nweb b 10.0.0.2 0 80 3\nweb a - 8 0 7\n\n";
+        let (states, _) = servers_state::parse(text.as_bytes()).unwrap();
+        let picture = Picture::of(&table, Some(&states), &ServerNames::default());
+        let web = &picture.pools[0];
+        let (a, b, new) = (web.server("a").unwrap(), web.server("b").unwrap(), web.server("new").unwrap());
+        assert_eq!((a.admin.word(), a.status.word, a.address.as_deref(), a.port), ("drain", StatusWord::Down, None, None));
+        assert_eq!((b.user_weight, b.address.as_deref(), b.port), (Some(3), Some("10.0.0.2"), Some(80)));
+        assert!(a.admin_exact && !new.admin_exact, "a server that came between the two replies");
+
+        let again = Picture::of(&table, Some(&states), &ServerNames::of(&picture.pools));
+        let pointer = |p: &Picture, i: usize| p.pools[0].servers[i].name.as_str().as_ptr();
+        assert!((0..3).all(|i| pointer(&again, i) == pointer(&picture, i)));
     }
 }

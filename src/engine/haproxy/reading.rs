@@ -112,10 +112,12 @@ fn understand(socket: &Socket, reply: Vec<u8>, memory: &Memory, pool: Option<&st
     Ok(Reading { started_at: info.started_at(), engine: engine(info, level), picture, table: Some(table), notes })
 }
 
-/// A refusal in words, complete (`Permission denied`, `Unknown command …`), in place of the reply.
+/// A complete reply that is no servers state of the known format: a refusal in words, or another format version.
 fn is_reply_text(tail: &[u8]) -> bool {
     let tail = tail.trim_ascii_start();
-    [&b"Permission denied"[..], b"Unknown command", b"Can't find backend", b"2\n"].iter().any(|w| tail.starts_with(w))
+    let line = tail.split(|b| *b == b'\n').next().unwrap_or_default();
+    let other_version = line != b"1" && !line.is_empty() && line.iter().all(u8::is_ascii_digit) && line.len() < tail.len();
+    other_version || [&b"Permission denied"[..], b"Unknown command", b"Can't find backend"].iter().any(|w| tail.starts_with(w))
 }
 
 fn last_line(text: &[u8]) -> &[u8] {
