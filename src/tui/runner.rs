@@ -26,8 +26,8 @@ use super::view;
 const QUEUE: usize = 1024;
 /// Ages grow and live lists are asked for again at this pace.
 const TICK: Duration = Duration::from_millis(500);
-/// A new picture is taken in no sooner than so many times what the last one cost: at most a twentieth of a core.
-const PICTURE_SHARE: u32 = 20;
+/// A new picture is taken in no sooner than so many times what the last one cost: at most a fortieth of a core.
+const PICTURE_SHARE: u32 = 40;
 /// How long leaving waits for operations that were asked to stop, and for what is written after they end.
 const PATIENCE: Duration = Duration::from_secs(3);
 

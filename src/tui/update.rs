@@ -17,6 +17,9 @@ use super::state::{Loaded, Page, State, Typing};
 use super::theme::{Theme, ThemeName, Tone};
 use super::view::{self, Hit};
 
+/// Problems are looked for no sooner than so many times what the last look cost: at most a hundredth of a core.
+const FINDINGS_SHARE: u32 = 100;
+
 /// Takes one event in. The rows are up to date before a key or click looks at them.
 pub fn update(state: &mut State, clock: Clock, event: Event) {
     state.clock = clock;
@@ -107,7 +110,7 @@ fn on_answer(state: &mut State, answer: Answer) {
         Answer::Findings { findings, took } => {
             state.findings = Some(findings);
             state.findings_asked = false;
-            state.findings_after = Some(now + took * 20);
+            state.findings_after = Some(now + took * FINDINGS_SHARE);
             true
         }
         Answer::Swept(report) => {

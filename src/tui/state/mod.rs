@@ -125,7 +125,7 @@ pub struct State {
     pub details: Option<NodeDetails>,
     /// What is wrong with the fleet; None until it was looked for.
     pub findings: Option<Vec<Finding>>,
-    /// When they may be looked for again, so that looking never takes more than a twentieth of a core.
+    /// When they may be looked for again, so that looking takes a bounded share of a core.
     pub(super) findings_after: Option<Instant>,
     pub(super) findings_asked: bool,
     pub history: Option<(Charted, Curves)>,
