@@ -6,6 +6,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,9 @@ def lbdeck():
 
 
 def bench_binary(name):
-    """Builds a program of benches/ (release profile) and returns its path."""
+    """Builds a program of benches/ (release profile) and returns its path; $LBDECK_BENCH_NAME names one that is built."""
+    if path := os.environ.get(f"LBDECK_BENCH_{name.upper()}"):
+        return path
     built = subprocess.run(
         ["cargo", "bench", "--bench", name, "--no-run", "--message-format=json"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -49,21 +52,20 @@ def bench_binary(name):
     fail(f"cargo built no {name}")
 
 
-def run(argv, check=True, env=None, stdin=None):
+def run(argv, env=None, stdin=None):
     """Runs argv with its output kept apart from the measurement and returns what it cost."""
-    began = time.monotonic()
-    with open(os.devnull, "r+b") as null:
-        log = subprocess.PIPE if check else null
-        process = subprocess.Popen(
-            argv, stdin=stdin or null, stdout=null, stderr=subprocess.STDOUT if not check else log, env=env, start_new_session=True
-        )
-        said = process.stderr.read() if check else b""
+    # A process counts the memory of what it was forked from as its own: forked from `time` that is next to nothing.
+    with tempfile.NamedTemporaryFile("r") as peak, open(os.devnull, "r+b") as null:
+        timed = [need("time", "time"), "-q", "-f", "%M", "-o", peak.name, *argv]
+        began = time.monotonic()
+        process = subprocess.Popen(timed, stdin=stdin or null, stdout=null, stderr=subprocess.PIPE, env=env, start_new_session=True)
+        said = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if check and process.returncode != 0:
-        fail(f"{' '.join(map(str, argv))} ended with {process.returncode}: {said.decode(errors='replace')[-2000:]}")
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        wall = time.monotonic() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            fail(f"{' '.join(map(str, argv))} ended with {process.returncode}: {said.decode(errors='replace')[-2000:]}")
+        return Run(wall, usage.ru_utime + usage.ru_stime, int(peak.read()) / 1024)
 
 
 def interleave(ways, rounds, before=None, after=None):
