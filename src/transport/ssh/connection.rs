@@ -17,6 +17,7 @@ use super::channel::ChannelIo;
 use super::config::HostConfig;
 use super::env::SshEnv;
 use super::host_key::{HostKeyCheck, NewKey, Outcome};
+use super::prompt_acks::PromptAcks;
 use super::proxy_command::ProxyCommand;
 use super::session::Session;
 use super::sftp::Sftp;
@@ -222,8 +223,7 @@ impl Recipe {
         let Some(jump) = jump else {
             let stream =
                 TcpStream::connect((host, port)).await.map_err(|e| HandshakeError::Refused(self.unreachable(e.to_string())))?;
-            let _ = stream.set_nodelay(true);
-            return client::connect_stream(ssh, stream, client).await;
+            return client::connect_stream(ssh, PromptAcks::new(stream), client).await;
         };
         let stream = jump.tcp(host, port).await.map_err(|e| {
             HandshakeError::Refused(match e {

@@ -9,6 +9,7 @@ mod host_key;
 mod jump;
 mod keys;
 mod known_hosts;
+mod prompt_acks;
 mod proxy_command;
 mod quote;
 mod session;
