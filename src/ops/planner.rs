@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::config::{ConfirmLevel, Fleet};
 use crate::engine::NodeHandle;
-use crate::model::{Change, FleetView, Health, NodeName, NodeObs, NodeView, Target, Weight};
+use crate::model::{AdminState, Change, FleetView, Health, NodeName, NodeObs, NodeView, ServerRef, Target, Weight};
 use crate::store::{Lease, Who};
 
 use super::guard::{self, Context};
@@ -39,7 +39,7 @@ struct Draft<'v> {
     node: &'v Arc<NodeView>,
     target: Target,
     change: Change,
-    /// A later lease holds the target: nothing is sent.
+    /// It stays as it is, because a later lease holds it or because it is further out than was asked: nothing is sent.
     kept: bool,
 }
 
@@ -136,12 +136,21 @@ fn on_servers<'v>(
     let drafts: Vec<Draft<'v>> = found
         .into_iter()
         .filter(|f| readable(f.node).is_some())
-        .map(|f| Draft { node: f.node, target: Target::Server(f.server), change: change.clone(), kept: false })
+        .map(|f| {
+            let kept = *change == Change::Drain && in_maintenance(f.node, &f.server);
+            Draft { node: f.node, target: Target::Server(f.server), change: change.clone(), kept }
+        })
         .collect();
     if drafts.is_empty() {
         return Err(nobody_readable(scope));
     }
     Ok(drafts)
+}
+
+/// A server in maintenance is further out than one that drains: draining it would let sticky clients in again.
+fn in_maintenance(node: &NodeView, at: &ServerRef) -> bool {
+    let server = readable(node).and_then(|seen| seen.server(at.pool.as_str(), at.server.as_str()));
+    server.is_some_and(|s| s.admin.has(AdminState::FMAINT))
 }
 
 fn on_named<'v>(

@@ -63,7 +63,7 @@ pub async fn wait(cx: &Cx, job: &NodeJob, options: &DrainOptions, done: &mut [St
                 first: None,
                 told: None,
                 again: 0,
-                maint_told: false,
+                maint_told: step.already,
                 end: None,
             })
         })

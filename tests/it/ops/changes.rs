@@ -1,11 +1,18 @@
 //! Every change through the whole way on real haproxy: sent, seen to hold, undone.
 
-use lbdeck::model::{AddServer, Change, CheckKind, ServerRef, Target, Weight};
-use lbdeck::ops::{EventKind, NodeResult, Verb};
-use lbdeck::store::AuditFilter;
+use std::sync::Arc;
 
-use super::bench::{Bench, LONG, assert_ok, build, request, three_servers, undo};
+use lbdeck::config::{HaproxyAccess, HaproxySpec, SecretRef};
+use lbdeck::engine::haproxy::Haproxy as HaproxyEngine;
+use lbdeck::engine::{Engine, NodeHandle, Want};
+use lbdeck::model::{AddServer, Change, CheckKind, ServerRef, Target, Weight};
+use lbdeck::ops::{EventKind, NodeResult, Ops, Verb};
+use lbdeck::store::{AuditFilter, Store};
+use lbdeck::transport::local::LocalTransport;
+
+use super::bench::{Bench, LONG, assert_ok, build, drain, handle, request, run, three_servers, undo, who};
 use crate::support::app::{HeldRequest, get};
+use crate::support::haproxy::{STATS_PASSWORD, STATS_USER};
 use crate::support::wait;
 
 async fn last_operation(bench: &Bench) -> i64 {
@@ -101,4 +108,43 @@ async fn a_stick_table_is_cleared() {
     let verb = Verb::Named { target: Target::Table("app".into()), change: Change::ClearTable { key: None } };
     assert_ok(&bench.run(request(verb, &[])).await.0);
     assert!(bench.nodes[0].cli("show table app").contains("used:0"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_only_a_statistics_page_is_drained_too_and_its_lock_is_said_to_be_weak() {
+    let bench = build(1, 3, |b| b.stats_page(true), |p| p);
+    let secret = bench.dir.path().join("password");
+    std::fs::write(&secret, STATS_PASSWORD).unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let spec = HaproxySpec {
+        access: HaproxyAccess::Stats {
+            url: bench.nodes[0].stats_url(),
+            user: Some(STATS_USER.into()),
+            password: Some(SecretRef::File(secret)),
+            ca_file: None,
+        },
+        metrics_url: None,
+        master_socket: None,
+        config_file: None,
+    };
+    let engine: Arc<dyn Engine> = Arc::new(HaproxyEngine::new("lb1".into(), &spec, None, &bench.fleet.settings).unwrap());
+    let page = NodeHandle {
+        transport: None,
+        engine: Some(Arc::clone(&engine)),
+        ..handle(0, &bench.nodes[0], Arc::new(LocalTransport), bench.lock_dir(0), &bench.fleet.settings)
+    };
+    let seen = engine.observe(Want::All, LONG).await.unwrap();
+    let mut view = bench.view().await;
+    Arc::make_mut(&mut view.nodes[0]).last = Some(Arc::new(seen));
+    let ops = Ops::new(vec![page], Arc::clone(&bench.fleet), Store::at(bench.dir.path().join("page.db")), who("alice"));
+    let plan = ops.plan(drain("app/web1"), &view).unwrap();
+    assert!(plan.steps[0].commands[0].to_string().starts_with("POST "), "{plan:#?}");
+    let (outcome, events) = run(&ops, drain("app/web1"), &view).await;
+    assert_ok(&outcome);
+    assert!(events.iter().any(|e| matches!(e.kind, EventKind::LockedHereOnly { .. })));
+    assert_eq!(bench.admin(0, "web1"), "drain");
+    assert_eq!(ops.leases().await.len(), 1, "the store remembers what the node cannot");
+    assert_ok(&run(&ops, undo(1), &view).await.0);
+    assert_eq!(bench.admin(0, "web1"), "ready");
+    assert!(ops.leases().await.is_empty());
 }

@@ -138,6 +138,21 @@ async fn at_the_deadline_what_was_asked_for_happens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_in_maintenance_stays_there_and_counts_as_out() {
+    let bench = three_servers(2);
+    bench.nodes[1].cli("set server app/web1 state maint");
+    let (outcome, events) = bench.run(drain("app/web1")).await;
+    assert_ok(&outcome);
+    assert_eq!((bench.admin(0, "web1").as_str(), bench.admin(1, "web1").as_str()), ("drain", "maint"));
+    let lb2 = outcome.nodes.iter().find(|n| n.node.as_str() == "lb2").unwrap();
+    assert_eq!(lb2.result, NodeResult::Already);
+    assert!(!events.iter().any(|e| matches!(&e.kind, EventKind::Warning { text } if text.contains("maintenance"))));
+    let (outcome, _) = bench.run(undo(1)).await;
+    assert_ok(&outcome);
+    assert_eq!((bench.admin(0, "web1").as_str(), bench.admin(1, "web1").as_str()), ("ready", "maint"), "not ours to lift");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_says_what_holds_and_leaves_no_lock() {
     let bench = three_servers(2);
     let _held = HeldRequest::open(bench.nodes[1].frontend("app"));
