@@ -2,12 +2,13 @@
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use super::context::Context;
 use super::failure::{Failure, Result};
-use super::output::{Cell, Column, Tone};
+use super::output::{Cell, Column, Output, Tone};
 use crate::config::duration::{parse_duration, show_duration};
-use crate::model::Exit;
+use crate::model::{Exit, PoolName};
 use crate::ops::Ops;
 use crate::store::{AuditFilter, JournalEntry, JournalState, Operation, OperationState};
 
@@ -40,6 +41,44 @@ pub struct AuditArgs {
     limit: u32,
 }
 
+/// An operation without the request, plan and outcome, whose shapes differ from one to the next: a CSV has one header.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: i64,
+    began: Timestamp,
+    ended: Option<Timestamp>,
+    user: &'a str,
+    host: &'a str,
+    from: &'a str,
+    state: OperationState,
+    summary: &'a str,
+    pools: &'a [PoolName],
+    exit: Option<Exit>,
+    exit_code: Option<u8>,
+    reason: Option<&'a str>,
+    syslog: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn new(o: &'a Operation) -> Self {
+        Self {
+            id: o.id,
+            began: o.began,
+            ended: o.ended,
+            user: &o.who.user,
+            host: &o.who.host,
+            from: &o.who.from,
+            state: o.state,
+            summary: &o.summary,
+            pools: &o.pools,
+            exit: o.exit,
+            exit_code: o.exit.map(Exit::code),
+            reason: o.reason.as_deref(),
+            syslog: o.syslog.as_deref(),
+        }
+    }
+}
+
 fn parse_since(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
@@ -57,7 +96,14 @@ impl AuditArgs {
             None => {
                 let filter =
                     AuditFilter { since: self.since, pool: self.pool.clone(), who: self.who.clone(), limit: Some(self.limit) };
-                context.printer.list("operations", &ops.audit(&filter)?, &columns(), &[])?;
+                let operations = ops.audit(&filter)?;
+                match context.printer.output {
+                    Output::Csv => {
+                        let lines: Vec<Line<'_>> = operations.iter().map(Line::new).collect();
+                        context.printer.list("operations", &lines, &[], &[])?;
+                    }
+                    _ => context.printer.list("operations", &operations, &columns(), &[])?,
+                }
                 Ok(Exit::Ok)
             }
         }

@@ -11,6 +11,7 @@ use super::context::Context;
 use super::failure::Result;
 use super::output::{Tone, VERSION};
 use super::printer::Printer;
+use crate::app::TerminalGuard;
 use crate::config::duration::show_duration;
 use crate::ops::{Event, EventKind, Plan};
 
@@ -39,6 +40,7 @@ enum Mode {
         all: MultiProgress,
         bars: HashMap<Key, ProgressBar>,
         sum: Option<Sum>,
+        _guard: TerminalGuard,
     },
 }
 
@@ -67,8 +69,8 @@ impl Progress {
             Mode::Silent
         } else if terminal {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-            let sum = (steps > LINES).then(|| Sum { bar: all.add(spinner("")), left: HashMap::new(), done: 0, steps });
-            Mode::Bars { all, bars: HashMap::new(), sum }
+            let sum = (steps > LINES).then(|| Sum { bar: spinner(&all, ""), left: HashMap::new(), done: 0, steps });
+            Mode::Bars { all, bars: HashMap::new(), sum, _guard: TerminalGuard::without_echo_of_keys() }
         } else {
             Mode::Plain { told: HashMap::new() }
         };
@@ -100,7 +102,7 @@ impl Progress {
                     self.printer.aside(&self.printer.paint_talk(tone, &text));
                 }
             }
-            Mode::Bars { all, bars, sum } => match sum {
+            Mode::Bars { all, bars, sum, .. } => match sum {
                 Some(sum) => {
                     sum.event(event);
                     if is_trouble(&event.kind) {
@@ -123,7 +125,7 @@ impl Progress {
 
     /// Takes the bars away.
     pub fn finish(&mut self) {
-        if let Mode::Bars { all, bars, sum } = &mut self.mode {
+        if let Mode::Bars { all, bars, sum, .. } = &mut self.mode {
             for bar in bars.values().chain(sum.as_ref().map(|s| &s.bar)) {
                 bar.finish_and_clear();
             }
@@ -173,8 +175,9 @@ fn key(event: &Event) -> Key {
     (event.node.as_ref().map(ToString::to_string), event.target.as_ref().map(ToString::to_string))
 }
 
-fn spinner(prefix: &str) -> ProgressBar {
-    let bar = ProgressBar::no_length();
+fn spinner(all: &MultiProgress, prefix: &str) -> ProgressBar {
+    // A bar that moves before it belongs to the others draws on its own and leaves lines behind.
+    let bar = all.add(ProgressBar::no_length());
     if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}") {
         bar.set_style(style);
     }
@@ -190,9 +193,13 @@ fn bar_event(printer: &Printer, all: &MultiProgress, bars: &mut HashMap<Key, Pro
         }
         return;
     }
-    let (Some((_, _)), (node, target)) = (words(event), key(event)) else { return };
+    // A line is a target on a node; what concerns the node alone (its lock) needs none.
+    let (node, target) = key(event);
+    if target.is_none() {
+        return;
+    }
     let prefix = [node.clone(), target.clone()].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let bar = bars.entry((node, target)).or_insert_with(|| all.add(spinner(&prefix)));
+    let bar = bars.entry((node, target)).or_insert_with(|| spinner(all, &prefix));
     let text = what(&event.kind).unwrap_or_default();
     match event.kind {
         EventKind::Drained { .. } | EventKind::Returned => bar.finish_with_message(text),

@@ -370,7 +370,7 @@ fn drift(facts: &Facts<'_>, server: &ServerRef, cells: &Cells<'_>, told: &[NodeN
             if admin && told.contains(node) {
                 continue;
             }
-            let words = format!("{} {} (file: {})", drift.what, drift.runtime, drift.file);
+            let words = format!("{} is {}, the file says {}", drift.what, drift.runtime, drift.file);
             let (leased, nodes) = groups.entry(words).or_insert((true, Vec::new()));
             *leased &= lease_of(facts, server, node).is_some();
             nodes.push((*node).clone());
@@ -378,7 +378,7 @@ fn drift(facts: &Facts<'_>, server: &ServerRef, cells: &Cells<'_>, told: &[NodeN
     }
     for (words, (leased, nodes)) in groups {
         let severity = if leased { Severity::Notice } else { Severity::Warning };
-        let text = format!("lost on next reload: {words} on {}", names(&nodes));
+        let text = format!("{words}, on {}", names(&nodes));
         found.push(Finding::new(severity, ProblemKind::LostOnReload, server.to_string(), text).on(nodes).of_server(server));
     }
 }

@@ -188,6 +188,11 @@ fn undo_gives_back_and_the_audit_remembers() {
     let items = audit["items"].as_array().unwrap();
     assert_eq!(items.len(), 2, "{audit}");
     assert_eq!((&items[1]["reason"], &items[1]["exit"]), (&"canary".into(), &"ok".into()));
+    // A CSV has one header, whatever the operations were.
+    let csv = pair.fleet.run(&["audit", "-o", "csv"]).exits(0).stdout;
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    assert_eq!(reader.headers().unwrap().len(), 13, "{csv}");
+    assert_eq!(reader.records().map(|r| r.unwrap()[7].to_owned()).collect::<Vec<_>>().len(), 2);
     let id = items[1]["id"].to_string();
     pair.fleet.run(&["audit", &id]).exits(0).says("weight 20").says("undone");
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
@@ -16,6 +17,7 @@ struct Terminal {
     _pty: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,
     shown: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Terminal {
@@ -35,15 +37,15 @@ impl Terminal {
         let child = pty.slave.spawn_command(command).unwrap();
         drop(pty.slave);
         let shown = Arc::new(Mutex::new(Vec::new()));
-        let (mut reader, sink) = (pty.master.try_clone_reader().unwrap(), shown.clone());
-        std::thread::spawn(move || {
+        let (mut source, sink) = (pty.master.try_clone_reader().unwrap(), shown.clone());
+        let reader = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
-            while let Ok(n @ 1..) = reader.read(&mut chunk) {
+            while let Ok(n @ 1..) = source.read(&mut chunk) {
                 sink.lock().unwrap().extend_from_slice(&chunk[..n]);
             }
         });
         let keys = pty.master.take_writer().unwrap();
-        Terminal { child, _pty: pty.master, keys, shown }
+        Terminal { child, _pty: pty.master, keys, shown, reader: Some(reader) }
     }
 
     fn text(&self) -> String {
@@ -62,15 +64,9 @@ impl Terminal {
     /// Its exit code and all that was shown.
     fn ends(mut self) -> (u32, String) {
         let status = wait::until("it ends", Duration::from_secs(15), || self.child.try_wait().unwrap());
-        // The last bytes may still be on their way through the pty.
-        let mut length = usize::MAX;
-        let text = wait::until("the screen is still", Duration::from_secs(5), || {
-            let text = self.text();
-            let still = text.len() == length;
-            length = text.len();
-            still.then_some(text)
-        });
-        (status.exit_code(), text)
+        // The reader ends when nobody holds the other side any more: then all of it is there.
+        self.reader.take().unwrap().join().unwrap();
+        (status.exit_code(), self.text())
     }
 }
 
@@ -162,4 +158,9 @@ fn progress_shows_the_sessions_that_are_left() {
     let (code, text) = terminal.ends();
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("stopping") && text.contains("NOT DRAINED"), "{text}");
+    // Of the progress nothing is left behind on the screen.
+    let mut screen = vt100::Parser::new(30.try_into().unwrap(), 100.try_into().unwrap(), 0);
+    screen.process(text.as_bytes());
+    let left = screen.screen().contents();
+    assert!(left.contains("NOT DRAINED") && !left.contains("no end in sight"), "{left}");
 }
