@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use russh::client::{self, DisconnectReason, Handle, Msg};
 use russh::keys::PublicKeyOrCertificate;
@@ -69,7 +69,11 @@ impl client::Handler for Client {
     type Error = HandshakeError;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, HandshakeError> {
-        match self.host_key.check(&key.public_key()) {
+        let outcome = match key.certificate() {
+            Some(certificate) => self.host_key.check_certificate(certificate, SystemTime::now()),
+            None => self.host_key.check(&key.public_key()),
+        };
+        match outcome {
             Outcome::Accept => Ok(true),
             Outcome::Ask(new) => Err(HandshakeError::Ask(new)),
             Outcome::Refuse(error) => Err(HandshakeError::Refused(error)),
@@ -277,6 +281,7 @@ fn ssh_config(config: &HostConfig, host_key: &HostKeyCheck) -> Result<client::Co
     Ok(client::Config {
         preferred: Preferred {
             key: Cow::Owned(host_key.preferred()?),
+            host_key_certificates: Cow::Owned(host_key.preferred_certificates()?),
             cipher: Cow::Borrowed(CIPHERS),
             mac: Cow::Borrowed(MACS),
             compression: Cow::Borrowed(&[compression::NONE]),

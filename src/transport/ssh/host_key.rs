@@ -3,15 +3,18 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyBase64};
+use russh::keys::ssh_key::certificate::CertType;
+use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey, PublicKeyBase64};
 use sha2::{Digest, Sha256};
 
-use super::config::{HostConfig, Strict};
+use super::config::{HostConfig, Strict, pattern};
 use super::env::SshEnv;
 use super::known_hosts::{Place, Verdict, entry_name};
+use crate::model::sanitize;
 use crate::transport::TransportError;
 
 /// Host key algorithms, best first: what is known of the host moves to the front. `ssh-rsa` with SHA-1 is not among them.
@@ -84,6 +87,59 @@ impl HostKeyCheck {
         // Stable: within both groups the best comes first.
         algorithms.sort_by_key(|a| !is_known(a));
         Ok(algorithms)
+    }
+
+    /// Certificates are asked for where known_hosts names an authority for the host, and nowhere else.
+    pub(super) fn preferred_certificates(&self) -> Result<Vec<Algorithm>, TransportError> {
+        Ok(if self.authorities()?.is_empty() { Vec::new() } else { ALGORITHMS.to_vec() })
+    }
+
+    fn authorities(&self) -> Result<Vec<String>, TransportError> {
+        let (name, without) = self.names();
+        let names: Vec<_> = std::iter::once(name).chain(without).collect();
+        self.env.known_hosts.authorities(&self.files(), &names).map_err(|e| self.unreadable(&e))
+    }
+
+    /// A certificate of an authority that is named for the host; another one counts for no more than the key that is in it.
+    pub(super) fn check_certificate(&self, certificate: &Certificate, now: SystemTime) -> Outcome {
+        let authority = PublicKey::new(certificate.signature_key().clone(), "");
+        let key = PublicKey::new(certificate.public_key().clone(), "");
+        let authorities = match self.authorities() {
+            Ok(authorities) => authorities,
+            Err(e) => return Outcome::Refuse(e),
+        };
+        if !authorities.contains(&authority.public_key_base64()) {
+            return self.check(&key);
+        }
+        // What is revoked stays so, whoever vouches for it.
+        let (name, files) = (self.names().0, self.files());
+        for revocable in [&authority, &key] {
+            let key_type = plain_type(&revocable.algorithm());
+            match self.env.known_hosts.check(&files, &name, &key_type, &revocable.public_key_base64()) {
+                Err(e) => return Outcome::Refuse(self.unreadable(&e)),
+                Ok(Verdict::Revoked(_)) => return self.check(revocable),
+                Ok(_) => {}
+            }
+        }
+        let host = self.config.host_key_alias.as_ref().unwrap_or(&self.config.host_name).to_ascii_lowercase();
+        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let wrong = if certificate.cert_type() != CertType::Host {
+            "is not one of a host".to_owned()
+        } else if !certificate.valid_principals().iter().any(|p| pattern::matches(&p.to_ascii_lowercase(), &host)) {
+            format!("is for {}, not for {host}", sanitize(&certificate.valid_principals().join(", ")))
+        } else if certificate.critical_options().iter().next().is_some() {
+            "has critical options, of which a host's has none".to_owned()
+        } else if certificate.validate_at(seconds, [&authority.fingerprint(HashAlg::Sha256)]).is_err() {
+            "has ended, is not valid yet, or its signature is wrong".to_owned()
+        } else {
+            return Outcome::Accept;
+        };
+        let authority = authority.fingerprint(HashAlg::Sha256);
+        Outcome::Refuse(TransportError::HostKey {
+            at: self.at(),
+            what: format!("the host's certificate '{}' of the authority {authority} {wrong}", sanitize(certificate.key_id())),
+            hint: "have the authority sign the node's key anew (ssh-keygen -h -s), with its name as principal (-n)".into(),
+        })
     }
 
     pub(super) fn check(&self, key: &PublicKey) -> Outcome {

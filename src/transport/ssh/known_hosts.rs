@@ -165,6 +165,17 @@ impl KnownHosts {
         Ok(types)
     }
 
+    /// Keys of authorities whose certificates vouch for a host, in base64.
+    pub fn authorities(&self, files: &[PathBuf], names: &[String]) -> io::Result<Vec<String>> {
+        let mut keys = Vec::new();
+        for path in files {
+            let entries = self.entries(path)?;
+            let authorities = entries.iter().filter(|e| e.marker == Marker::Authority);
+            keys.extend(authorities.filter(|e| names.iter().any(|name| e.is_for(name))).map(|e| e.key.clone()));
+        }
+        Ok(keys)
+    }
+
     /// Writes a key down at the end of `file`; hashed if `hash` says so or the file's other entries are.
     pub fn add(&self, file: &Path, hash: bool, name: &str, key_type: &str, key: &str) -> io::Result<()> {
         let entries = self.entries(file)?;
@@ -284,6 +295,7 @@ mod tests {
         );
         assert_eq!(files.line_of("lb1", "AAAA"), 2);
         assert_eq!(files.check("lb2", "CCCC"), Verdict::Unknown, "an authority's key is no host key");
+        assert_eq!(files.hosts.authorities(&[files.path()], &["lb2".into()]).unwrap(), ["CCCC"]);
         assert_eq!(files.check("lb9", "X"), Verdict::Unknown);
     }
 

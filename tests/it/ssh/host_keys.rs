@@ -6,7 +6,7 @@ use std::time::Duration;
 use lbdeck::transport::{Limits, Transport, TransportError};
 
 use super::{Answers, Home, refusal, says};
-use crate::support::sshd::{Sshd, SshdOptions};
+use crate::support::sshd::{Sshd, SshdOptions, keygen};
 
 /// Without known_hosts of its own: the home's is used.
 fn unknown(sshd: &Sshd) -> String {
@@ -193,4 +193,52 @@ async fn a_person_may_take_longer_than_the_deadline() {
     std::fs::remove_file(home.dir.path().join(".ssh/known_hosts")).unwrap();
     let patient = home.transport("node");
     assert_eq!(patient.run(&["true"], b"", limits).await.unwrap().status, Some(0), "a call by itself waits for the person");
+}
+
+/// A server whose key an authority has signed for some name, and that authority's key.
+fn certified(principal: &str, validity: &str) -> (Sshd, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = dir.path().join("authority");
+    keygen("ed25519", &authority, "");
+    let mut sshd = Sshd::with(SshdOptions::default());
+    let key = sshd.dir().join("host_ed25519.pub");
+    let signed = Command::new("ssh-keygen")
+        .args(["-q", "-h", "-I", "node key", "-n", principal, "-V", validity, "-s"])
+        .arg(&authority)
+        .arg(&key)
+        .status();
+    assert!(signed.unwrap().success());
+    sshd.stop();
+    sshd.configure(&format!("HostCertificate {}", sshd.dir().join("host_ed25519-cert.pub").display()));
+    sshd.start_again();
+    (sshd, std::fs::read_to_string(authority.with_extension("pub")).unwrap())
+}
+
+#[tokio::test]
+async fn certificates_of_an_authority() {
+    let known_by = |sshd: &Sshd, text: &str| {
+        let home = willing(sshd);
+        write_known_hosts(&home, text);
+        home
+    };
+    let (sshd, authority) = certified("127.0.0.1", "-1d:+1d");
+    let home = known_by(&sshd, &format!("@cert-authority * {authority}"));
+    says(&home.transport("node"), &["true"]).await;
+    assert!(home.prompt.asked.lock().unwrap().is_empty(), "vouched for");
+
+    let other = known_by(&sshd, &format!("@cert-authority *.example {authority}"));
+    says(&other.transport("node"), &["true"]).await;
+    assert_eq!(other.prompt.asked.lock().unwrap().len(), 1, "an authority for other hosts: the key itself is asked about");
+
+    for revoked in [authority.clone(), sshd.host_key()] {
+        let home = known_by(&sshd, &format!("@cert-authority * {authority}@revoked * {revoked}\n"));
+        assert!(refusal(&home, "node").await.to_string().contains("is revoked"));
+    }
+    for (principal, validity, words) in
+        [("elsewhere", "-1d:+1d", "is for elsewhere, not for 127.0.0.1"), ("127.0.0.1", "-2d:-1d", "has ended")]
+    {
+        let (sshd, authority) = certified(principal, validity);
+        let error = refusal(&known_by(&sshd, &format!("@cert-authority * {authority}")), "node").await;
+        assert!(matches!(error, TransportError::HostKey { .. }) && error.to_string().contains(words), "{error}");
+    }
 }

@@ -159,6 +159,11 @@ impl Sshd {
         }
     }
 
+    /// One more line of sshd_config, from the next start on.
+    pub fn configure(&mut self, line: &str) {
+        self.options.extra.push_str(&format!("\n{line}\n"));
+    }
+
     /// Starts again on the same port after [`Self::stop`].
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "sshd still runs");
