@@ -36,12 +36,14 @@ enum Mode {
     Plain {
         told: HashMap<Key, Instant>,
     },
-    Bars {
-        all: MultiProgress,
-        bars: HashMap<Key, ProgressBar>,
-        sum: Option<Sum>,
-        _guard: TerminalGuard,
-    },
+    Bars(Box<Bars>),
+}
+
+struct Bars {
+    all: MultiProgress,
+    bars: HashMap<Key, ProgressBar>,
+    sum: Option<Sum>,
+    _guard: TerminalGuard,
 }
 
 /// One line for many steps.
@@ -70,7 +72,8 @@ impl Progress {
         } else if terminal {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
             let sum = (steps > LINES).then(|| Sum { bar: spinner(&all, ""), left: HashMap::new(), done: 0, steps });
-            Mode::Bars { all, bars: HashMap::new(), sum, _guard: TerminalGuard::without_echo_of_keys() }
+            let bars = Bars { all, bars: HashMap::new(), sum, _guard: TerminalGuard::without_echo_of_keys() };
+            Mode::Bars(Box::new(bars))
         } else {
             Mode::Plain { told: HashMap::new() }
         };
@@ -102,14 +105,14 @@ impl Progress {
                     self.printer.aside(&self.printer.paint_talk(tone, &text));
                 }
             }
-            Mode::Bars { all, bars, sum, .. } => match sum {
+            Mode::Bars(screen) => match &mut screen.sum {
                 Some(sum) => {
                     sum.event(event);
                     if is_trouble(&event.kind) {
-                        say(&self.printer, all, event);
+                        say(&self.printer, &screen.all, event);
                     }
                 }
-                None => bar_event(&self.printer, all, bars, event),
+                None => bar_event(&self.printer, &screen.all, &mut screen.bars, event),
             },
         }
         Ok(())
@@ -118,19 +121,19 @@ impl Progress {
     /// A line of talk that does not tear the bars.
     pub fn say(&self, text: &str) {
         match &self.mode {
-            Mode::Bars { all, .. } => all.suspend(|| self.printer.aside(text)),
+            Mode::Bars(screen) => screen.all.suspend(|| self.printer.aside(text)),
             _ => self.printer.aside(text),
         }
     }
 
     /// Takes the bars away.
     pub fn finish(&mut self) {
-        if let Mode::Bars { all, bars, sum, .. } = &mut self.mode {
-            for bar in bars.values().chain(sum.as_ref().map(|s| &s.bar)) {
+        if let Mode::Bars(screen) = &self.mode {
+            for bar in screen.bars.values().chain(screen.sum.as_ref().map(|s| &s.bar)) {
                 bar.finish_and_clear();
             }
             // A terminal that is gone needs no cleaning.
-            let _ = all.clear();
+            let _ = screen.all.clear();
         }
     }
 
@@ -148,7 +151,7 @@ impl Progress {
             return Ok(());
         }
         match &self.mode {
-            Mode::Bars { all, .. } => all.suspend(|| self.printer.raw(format!("{text}\n").as_bytes())),
+            Mode::Bars(screen) => screen.all.suspend(|| self.printer.raw(format!("{text}\n").as_bytes())),
             _ => self.printer.raw(format!("{text}\n").as_bytes()),
         }
     }
