@@ -3,6 +3,7 @@
 //! Dependencies point one way: `model` <- `config`, `transport`, `store` <- `engine` <- `collect`, `ops` <- `tui`, `cli`.
 //! `app` composes; `tests/layering.rs` reads the sources and keeps it so.
 
+pub mod agent;
 pub mod app;
 pub mod cli;
 pub mod collect;

@@ -1,0 +1,3 @@
+//! The relay: the data plane of the agent. One current-thread runtime a core, each with its own listening sockets and connections to servers.
+
+pub mod http;
