@@ -3,6 +3,7 @@
 //! A file passes through `yaml` (text to a tree with places), `reader` (typed values, all errors collected) and `load` with
 //! one small file a section; what comes out is [`Fleet`], with defaults merged in and every reference checked.
 
+pub mod agent_paths;
 pub mod ansible;
 pub mod diagnostic;
 pub mod duration;
@@ -24,6 +25,7 @@ mod ssh_section;
 #[cfg(test)]
 mod tests;
 
+pub use agent_paths::{AGENT_UNIT, AGENT_USER, AgentPaths};
 pub use diagnostic::{ConfigError, Diagnostic, Diagnostics};
 pub use fleet::{ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, MinHealthy, NodeSpec, PoolPolicy, Reach, Settings, SshSpec};
 pub use haproxy_section::{DEFAULT_CONFIG, DEFAULT_SOCKET};
