@@ -1,7 +1,7 @@
 //! lbdeck: terminal operations console and automation CLI for fleets of load balancers.
 //!
 //! Dependencies point one way: `model` <- `config`, `transport`, `store` <- `engine` <- `collect`, `ops` <- `tui`, `cli`.
-//! `app` composes; `tests/layering.rs` reads the sources and keeps it so.
+//! `agent` is what runs on a node. `app` composes; `tests/layering.rs` reads the sources and keeps it so.
 
 pub mod agent;
 pub mod app;

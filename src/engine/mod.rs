@@ -2,6 +2,7 @@
 
 pub mod handle;
 pub mod haproxy;
+pub mod relay;
 pub mod unusable;
 
 pub use handle::NodeHandle;
