@@ -1,3 +1,9 @@
 //! The relay: the data plane of the agent. One current-thread runtime a core, each with its own listening sockets and connections to servers.
 
+pub mod buffer;
+pub mod deadline;
 pub mod http;
+pub mod listener;
+pub mod runtime;
+pub mod session;
+pub mod stream;
