@@ -21,7 +21,7 @@ pub mod service;
 mod sweep;
 mod targets;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod verify;
 
 pub use approve::{Approval, Approved, Refusal};

@@ -6,6 +6,8 @@ use crate::tui::theme::Tone;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Class {
     Up,
+    /// Serves, but nothing checks it: nobody knows whether it is up.
+    NoCheck,
     /// Ready and healthy, but with weight 0 or out of balancing (NOLB): takes no new traffic.
     Idle,
     Drain,
@@ -17,8 +19,8 @@ pub enum Class {
 }
 
 impl Class {
-    pub const ALL: [Class; 7] =
-        [Class::Up, Class::Idle, Class::Drain, Class::Maint, Class::DrainDown, Class::Unknown, Class::Down];
+    pub const ALL: [Class; 8] =
+        [Class::Up, Class::NoCheck, Class::Idle, Class::Drain, Class::Maint, Class::DrainDown, Class::Unknown, Class::Down];
 
     pub fn of(server: &ServerObs) -> Class {
         if server.admin.is_maint() {
@@ -33,13 +35,20 @@ impl Class {
             StatusWord::Nolb => Class::Idle,
             StatusWord::Unknown => Class::Unknown,
             StatusWord::Up | StatusWord::NoCheck | StatusWord::Open if server.weight == 0 => Class::Idle,
-            StatusWord::Up | StatusWord::NoCheck | StatusWord::Open => Class::Up,
+            StatusWord::NoCheck => Class::NoCheck,
+            StatusWord::Up | StatusWord::Open => Class::Up,
         }
+    }
+
+    /// Takes new traffic, as far as can be told.
+    pub const fn is_serving(self) -> bool {
+        matches!(self, Class::Up | Class::NoCheck)
     }
 
     pub const fn word(self) -> &'static str {
         match self {
             Class::Up => "UP",
+            Class::NoCheck => "NO CHECK",
             Class::Idle => "IDLE",
             Class::Drain => "DRAIN",
             Class::Maint => "MAINT",
@@ -52,6 +61,7 @@ impl Class {
     pub const fn symbol(self) -> char {
         match self {
             Class::Up => '●',
+            Class::NoCheck => '◇',
             Class::Idle => '○',
             Class::Drain => '◐',
             Class::Maint => '■',
@@ -64,6 +74,7 @@ impl Class {
     pub const fn tone(self) -> Tone {
         match self {
             Class::Up => Tone::Ok,
+            Class::NoCheck => Tone::Plain,
             Class::Idle => Tone::Warn,
             Class::Drain | Class::Maint | Class::DrainDown => Tone::Held,
             Class::Unknown => Tone::Dim,
@@ -87,6 +98,10 @@ impl Classes {
     }
     pub fn count(&self, class: Class) -> u32 {
         self.0[class as usize]
+    }
+    /// Take new traffic, as far as can be told.
+    pub fn serving(&self) -> u32 {
+        self.present().filter(|(class, _)| class.is_serving()).map(|(_, n)| n).sum()
     }
     /// Out of traffic on purpose.
     pub fn held(&self) -> u32 {
@@ -140,6 +155,22 @@ pub const fn health_tone(health: Health) -> Tone {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What nobody checks serves, but is never shown as if somebody had seen it up.
+    #[test]
+    fn a_server_without_a_check_is_not_shown_as_up() {
+        let seen = |word| {
+            let mut server = crate::ops::testing::server("web1");
+            server.status = crate::model::ServerStatus::of(word);
+            Class::of(&server)
+        };
+        assert_eq!((seen(StatusWord::Up), seen(StatusWord::NoCheck)), (Class::Up, Class::NoCheck));
+        let mut classes = Classes::default();
+        classes.add(Class::NoCheck);
+        assert_eq!((classes.text().as_str(), classes.serving()), ("◇ NO CHECK", 1));
+        classes.add(Class::Up);
+        assert_eq!((classes.text().as_str(), classes.serving()), ("◇ 1 NO CHECK 1 UP", 2));
+    }
 
     #[test]
     fn agreement_is_one_word_and_disagreement_lists_the_worst_first() {

@@ -172,7 +172,7 @@ impl Builder {
             }
             self.found.push((line_id, CellAt { node, pool: at, server: nth }));
             let class = Class::of(server);
-            serving += u32::from(class == Class::Up);
+            serving += u32::from(class.is_serving());
             if let Some(line) = self.servers.get_mut(line_id as usize) {
                 line.add(server, class, fresh);
             }

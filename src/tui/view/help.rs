@@ -51,6 +51,7 @@ pub fn page(state: &State) -> Page {
     lines.push(heading("SIGNS"));
     for (sign, meaning) in [
         ("●", "up, fresh"),
+        ("◇", "no check: takes traffic, and nothing looks whether it is up"),
         ("○", "idle: ready and healthy, but takes nothing new (weight 0, NOLB)"),
         ("◐ ◑ ■", "drain; drain with failing checks; maintenance"),
         ("✖", "down, dead"),

@@ -101,10 +101,10 @@ const COLUMNS: &[Column<NodeLine>] = &[
         (5, 9),
         1,
         |r, _| {
-            let (up, of) = (classes(&r.sums).count(Class::Up), classes(&r.sums).total());
+            let (up, of) = (classes(&r.sums).serving(), classes(&r.sums).total());
             Cell::new(format!("{up}/{of}"), if up == of { Tone::Plain } else { Tone::Warn })
         },
-        |a, b| classes(&a.sums).count(Class::Up).cmp(&classes(&b.sums).count(Class::Up)),
+        |a, b| classes(&a.sums).serving().cmp(&classes(&b.sums).serving()),
     ),
     Column::right(
         "DOWN",

@@ -137,7 +137,7 @@ pub fn panel(state: &State, buf: &mut Buffer, area: Rect) {
 
 fn line(state: &State, buf: &mut Buffer, area: Rect, name: &str, sums: &ZoneSums, at: &[u16; 8]) {
     let theme = &state.theme;
-    let (up, of) = (sums.classes.count(Class::Up), sums.classes.total());
+    let (up, of) = (sums.classes.serving(), sums.classes.total());
     let down = sums.classes.count(Class::Down);
     let held = sums.classes.held();
     let fresh = if sums.fresh == sums.nodes { Tone::Ok } else { Tone::Bad };
