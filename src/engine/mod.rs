@@ -123,8 +123,12 @@ pub trait Engine: Send + Sync + fmt::Debug {
 pub trait Admin: Send + Sync {
     /// Pure: the exact commands for a change on what was seen, or why this engine cannot.
     fn encode(&self, target: &Target, change: &Change, seen: &NodeObs) -> Result<Vec<Command>, String>;
-    /// Pure: the changes that bring back what was seen; empty where nothing can (killed sessions).
+    /// The changes that bring back what was seen (and what is known of the file); empty where nothing can (killed sessions).
     fn inverse(&self, target: &Target, change: &Change, seen: &NodeObs) -> Vec<Change>;
+    /// Pure: what the inverse cannot bring back, in words for whoever decides; None where it brings all of it back.
+    fn lost(&self, _target: &Target, _change: &Change, _seen: &NodeObs) -> Option<String> {
+        None
+    }
     /// Sends commands in order over as few connections as possible; stops at the first that is refused. Each reply is read.
     async fn send(&self, commands: &[Command], deadline: Duration) -> Result<Vec<String>>;
     /// What the engine would accept for a new server of the pool (static algorithms cannot).

@@ -74,6 +74,16 @@ pub enum CheckKind {
     Agent,
 }
 
+/// The administrative state that a new server gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    #[default]
+    Ready,
+    Drain,
+    Maint,
+}
+
 /// Parameters of a server that is added at run time.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AddServer {
@@ -84,6 +94,8 @@ pub struct AddServer {
     /// Keep health checks as the pool's other servers have them.
     pub check: bool,
     pub backup: bool,
+    #[serde(default)]
+    pub start: Start,
     /// Further words of a `server` line, one a word (`ssl`, `verify`, `none`, `inter`, `2s`).
     pub extra: Vec<String>,
 }

@@ -8,7 +8,7 @@ pub mod observation;
 pub mod sanitize;
 pub mod server_state;
 
-pub use change::{AddServer, Change, CheckKind, Target, Weight};
+pub use change::{AddServer, Change, CheckKind, Start, Target, Weight};
 pub use exit::Exit;
 pub use fleet_view::{FleetView, Health, NodeMeta, NodeView, Problem};
 pub use ids::{NodeName, PoolName, ServerName, ServerRef};

@@ -19,6 +19,9 @@ pub struct Step {
     pub commands: Vec<Command>,
     /// What brings the present state back; empty where nothing can.
     pub inverse: Vec<Change>,
+    /// What the inverse will not bring back, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
     /// The state as it was seen, in words (`UP, weight 100, 12 sessions`).
     pub now: String,
     /// True where the next reload of the engine undoes it.

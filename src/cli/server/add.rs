@@ -10,7 +10,7 @@ use crate::cli::act::{ActArgs, LeaseArgs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::select::{NodeSelect, ServerSelect};
-use crate::model::{AddServer, Change, Exit, ServerRef, Target};
+use crate::model::{AddServer, Change, Exit, ServerRef, Start, Target};
 use crate::ops::Verb;
 
 /// Adds a server at run time on every selected node. The next reload of the engine forgets it unless the file has it too.
@@ -81,6 +81,7 @@ impl AddArgs {
             maxconn: self.maxconn,
             check: self.check,
             backup: self.backup,
+            start: Start::Ready,
             extra: self.extra.clone(),
         };
         let verb = Verb::Named { target: Target::Server(server), change: Change::AddServer(add) };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::engine::Command;
-use crate::model::{AddServer, AdminState, Change, CheckKind, NodeObs, ServerObs, ServerRef, StatusWord, Target, Weight};
+use crate::model::{AddServer, AdminState, Change, CheckKind, NodeObs, ServerObs, ServerRef, Start, StatusWord, Target, Weight};
 
 use super::capability::{self, Balance};
 use super::words::{name, word};
@@ -169,7 +169,11 @@ fn add_server(server: &ServerRef, at: &str, add: &AddServer, seen: &NodeObs) -> 
     if add.extra.iter().any(|w| w == "agent-check") {
         commands.push(Command::Socket(format!("enable agent {at}")));
     }
-    commands.push(Command::Socket(format!("enable server {at}")));
+    commands.extend(match add.start {
+        Start::Ready => Some(Command::Socket(format!("enable server {at}"))),
+        Start::Drain => Some(Command::Socket(format!("set server {at} state drain"))),
+        Start::Maint => None,
+    });
     Ok(commands)
 }
 

@@ -4,6 +4,7 @@
 //! change is wise: that is the operations layer's.
 
 mod admin;
+mod again;
 pub mod capability;
 pub mod command;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::transport::{Endpoint, Transport};
 
 pub use observe::{Picture, ServerNames};
 
+use again::Again;
 use config_file::ConfigFile;
 use metrics::Metrics;
 use page::Page;
@@ -191,6 +193,11 @@ impl Haproxy {
         }
     }
 
+    fn again(&self, server: &ServerRef, seen: &NodeObs) -> Result<Again, String> {
+        let file = self.config.as_ref().and_then(ConfigFile::known).and_then(|known| known.config.ok());
+        again::again(server, seen, file.as_deref())
+    }
+
     fn has(&self, first: (u16, u16)) -> bool {
         self.release.load(Ordering::Relaxed) >= packed(first)
     }
@@ -294,7 +301,21 @@ impl Admin for Haproxy {
         }
     }
     fn inverse(&self, target: &Target, change: &Change, seen: &NodeObs) -> Vec<Change> {
-        command::inverse(target, change, seen)
+        match (target, change) {
+            (Target::Server(server), Change::RemoveServer) => {
+                self.again(server, seen).map(|again| Change::AddServer(again.add)).into_iter().collect()
+            }
+            _ => command::inverse(target, change, seen),
+        }
+    }
+    fn lost(&self, target: &Target, change: &Change, seen: &NodeObs) -> Option<String> {
+        match (target, change) {
+            (Target::Server(server), Change::RemoveServer) => match self.again(server, seen) {
+                Ok(again) => again.lacks.map(|lacks| format!("an undo adds it again {lacks}")),
+                Err(why) => Some(format!("it cannot be undone: {why}")),
+            },
+            _ => None,
+        }
     }
     async fn send(&self, commands: &[Command], deadline: Duration) -> Result<Vec<String>> {
         let deadline = Deadline::within(deadline);

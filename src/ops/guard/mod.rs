@@ -10,6 +10,7 @@ mod reach;
 mod read_only;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +44,7 @@ const GUARDS: &[Guard] = &[
     lease::check,
     persistence::check,
     disagreement::check,
+    undo::check,
 ];
 
 pub fn judge(context: &Context<'_>) -> Vec<Verdict> {

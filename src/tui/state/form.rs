@@ -337,7 +337,7 @@ impl Form {
                     maxconn: self.number(Name::MaxConn, false, "a number")?,
                     check: self.yes(Name::Check),
                     backup: self.yes(Name::Backup),
-                    extra: Vec::new(),
+                    ..AddServer::default()
                 })
             }
             Action::RemoveServer => Change::RemoveServer,

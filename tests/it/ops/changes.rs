@@ -148,3 +148,40 @@ async fn a_node_that_is_only_a_statistics_page_is_drained_too_and_its_lock_is_sa
     assert_eq!(bench.admin(0, "web1"), "ready");
     assert!(ops.leases().await.is_empty());
 }
+
+/// What stands in the file comes back with the server, and what no command can say is said before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_server_is_added_again_as_it_was() {
+    let bench = build(2, 2, |b| b, |p| p.line("default-server check inter 150ms fall 7 weight 40 maxconn 50 backup"));
+    bench.nodes[0].cli("set server app/web1 weight 12");
+    bench.nodes[1].cli("set server app/web1 state drain");
+    let stats = |node: usize| {
+        let of = |column| bench.nodes[node].stat("app", "web1", column);
+        ["weight", "slim", "bck", "check_fall", "addr"].map(of)
+    };
+    let before = [stats(0), stats(1)];
+    let plan = bench.plan(request(Verb::Server(Change::RemoveServer), &["app/web1"])).await;
+    let told: Vec<&str> = plan.verdicts.iter().filter(|v| v.guard == "undo").map(|v| v.text.as_str()).collect();
+    assert!(told.len() == 1 && told[0].contains("not known from the file") && told[0].contains("lb1, lb2"), "{told:?}");
+    assert!(plan.steps.iter().all(|s| matches!(s.inverse[..], [Change::AddServer(_)])), "{plan:#?}");
+    assert_ok(&bench.run(request(Verb::Server(Change::RemoveServer), &["app/web1"])).await.0);
+    assert!(!bench.nodes[0].cli("show servers state app").contains("web1"));
+    assert_ok(&bench.run(undo(last_operation(&bench).await)).await.0);
+    assert_eq!([stats(0), stats(1)], before);
+    wait::until("the server to be checked again", LONG, || {
+        (bench.nodes[0].stat("app", "web1", "check_status") == "L7OK"
+            || bench.nodes[0].stat("app", "web1", "check_status") == "L4OK")
+            .then_some(())
+    });
+    assert_eq!((bench.admin(0, "web1").as_str(), bench.admin(1, "web1").as_str()), ("ready", "drain"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_server_that_cannot_come_back_says_so_before() {
+    let bench = build(1, 2, |b| b, |p| p.balance("static-rr"));
+    let plan = bench.plan(request(Verb::Server(Change::RemoveServer), &["app/web1"])).await;
+    let told: Vec<&str> = plan.verdicts.iter().filter(|v| v.guard == "undo").map(|v| v.text.as_str()).collect();
+    assert!(told.len() == 1 && told[0].contains("cannot be undone") && told[0].contains("static"), "{told:?}");
+    assert!(plan.steps[0].inverse.is_empty());
+    assert_ok(&bench.run(request(Verb::Server(Change::RemoveServer), &["app/web1"])).await.0);
+}

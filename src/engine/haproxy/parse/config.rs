@@ -39,8 +39,8 @@ pub struct Server {
     pub port: Value<Option<u16>>,
     /// Counted from 1.
     pub line: usize,
-    /// The words after the address, `default-server` not included.
-    pub words: Vec<String>,
+    /// The words of `default-server` lines that hold, then those after the address.
+    pub words: Vec<Value<String>>,
 }
 
 /// What `server` and `default-server` lines set.
@@ -49,11 +49,12 @@ struct Settings {
     disabled: bool,
     weight: Value<u32>,
     maxconn: Value<Option<u64>>,
+    words: Vec<Value<String>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { disabled: false, weight: Value::Is(1), maxconn: Value::Is(None) }
+        Self { disabled: false, weight: Value::Is(1), maxconn: Value::Is(None), words: Vec::new() }
     }
 }
 
@@ -229,7 +230,13 @@ fn begin(keyword: &str, words: &[Word], profiles: &mut HashMap<String, Settings>
     }
 }
 
+/// True for a server keyword whose next word is its value.
+pub fn takes_argument(keyword: &str) -> bool {
+    matches!(keyword, "weight" | "maxconn") || WITH_ARGUMENT.contains(&keyword)
+}
+
 fn apply(settings: &mut Settings, words: &[Word]) {
+    settings.words.extend(words.iter().map(|w| if w.variable { Value::Unknown } else { Value::Is(w.text.clone()) }));
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.text.as_str() {
@@ -273,7 +280,7 @@ fn servers(template: bool, line: usize, words: &[Word], defaults: &Settings) -> 
         address: host,
         port,
         line,
-        words: parameters.iter().map(|w| w.text.clone()).collect(),
+        words: settings.words,
     };
     if !template {
         return vec![(name.text.clone(), server)];
