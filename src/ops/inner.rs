@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use crate::store::{Lease, LeaseState, Process, Store, Who};
 
 use super::blocking::on_store;
 use super::lease_files;
-use super::lock::{HereOnly, LeaseName, LockService, NodeFiles};
+use super::lock::{HereOnly, LeaseName, LockError, LockService, NodeFiles};
 
 pub struct Inner {
     pub nodes: Vec<NodeHandle>,
@@ -29,9 +30,27 @@ pub struct Inner {
     /// A listing showed a lease that has ended, whoever made it.
     pub ended_seen: AtomicBool,
     locks: HashMap<NodeName, Arc<dyn LockService>>,
+    /// What the nodes' clocks were last seen to say.
+    clocks: Mutex<HashMap<NodeName, Clock>>,
     /// Leases as their files on nodes tell, by node and file; None for files of another engine of the host.
     found: Mutex<BTreeMap<NodeName, HashMap<LeaseName, Option<Lease>>>>,
 }
+
+/// A look at a node's clock. It goes on by this machine's monotonic clock, so that nobody's wall clock matters.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    said: Timestamp,
+    at: Instant,
+}
+
+impl Clock {
+    fn now(self) -> Timestamp {
+        self.said.saturating_add(self.at.elapsed()).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// How long a look at a node's clock is good for: somebody may set it.
+const CLOCK_GOOD_FOR: Duration = Duration::from_secs(60);
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -70,6 +89,7 @@ impl Inner {
             sweeping: AtomicBool::new(false),
             ended_seen: AtomicBool::new(false),
             locks,
+            clocks: Mutex::default(),
             found: Mutex::default(),
         }
     }
@@ -99,9 +119,15 @@ impl Inner {
         names: &[LeaseName],
         wanted: impl Fn(&LeaseName) -> bool,
     ) -> Vec<Lease> {
-        let now = Timestamp::now().as_second();
-        if names.iter().any(|n| n.ends.is_some_and(|ends| ends <= now)) {
-            self.ended_seen.store(true, Ordering::Release);
+        if names.iter().any(|n| n.ends.is_some()) {
+            match self.node_now(handle).await {
+                Ok(now) if names.iter().any(|n| n.ends.is_some_and(|ends| ends <= now.as_second())) => {
+                    self.ended_seen.store(true, Ordering::Release);
+                }
+                Ok(_) => {}
+                // Who cannot make a file there cannot give a lease back either: this machine's clock does for looking.
+                Err(e) => tracing::warn!(node = %handle.name(), error = %e, "the node's clock could not be read"),
+            }
         }
         let known = {
             let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,13 +157,38 @@ impl Inner {
         let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = all.entry(handle.name().clone()).or_default();
         mine.extend(read.into_iter().flatten());
-        mine.iter().filter(|(name, _)| wanted(name)).filter_map(|(_, lease)| lease.clone()).collect()
+        let found = mine.iter().filter(|(name, _)| wanted(name)).filter_map(|(_, lease)| lease.clone());
+        found.map(|lease| self.on_our_clock(handle.name(), lease)).collect()
+    }
+
+    /// What the node's clock says, at most a second or so ahead of what is returned.
+    pub async fn node_now(&self, handle: &NodeHandle) -> Result<Timestamp, LockError> {
+        if let Some(clock) = self.clock(handle.name()).filter(|c| c.at.elapsed() < CLOCK_GOOD_FOR) {
+            return Ok(clock.now());
+        }
+        let said = self.lock_service(handle.name()).now().await?;
+        let clock = Clock { said, at: Instant::now() };
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner).insert(handle.name().clone(), clock);
+        Ok(clock.now())
+    }
+
+    fn clock(&self, node: &NodeName) -> Option<Clock> {
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner).get(node).copied()
+    }
+
+    /// A lease of a node's file, with the end where this machine's clock will stand when the node's clock says that it is over.
+    fn on_our_clock(&self, node: &NodeName, mut lease: Lease) -> Lease {
+        if let (Some(ends), Some(clock)) = (lease.ends, self.clock(node)) {
+            lease.ends = Timestamp::now().saturating_add(ends.duration_since(clock.now())).ok();
+        }
+        lease
     }
 
     /// What is known without asking any node.
     pub fn found_before(&self) -> Vec<Lease> {
         let all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().flat_map(|leases| leases.values().flatten().cloned()).collect()
+        let known = |node| move |lease: &Lease| self.on_our_clock(node, lease.clone());
+        all.iter().flat_map(|(node, leases)| leases.values().flatten().map(known(node))).collect()
     }
 
     pub fn forget_found(&self, closed: &[(String, NodeName)]) {
@@ -163,13 +214,18 @@ fn here_only(store: &Store, here: &Process, node: &NodeName, why: String) -> Her
     HereOnly { node: node.clone(), store: store.clone(), here: here.clone(), why }
 }
 
-/// One lease an id: the store tells whose it is, files on nodes what it holds.
+/// One lease an id: the store tells whose it is, files on nodes what it holds and when it ends (the last of them).
 pub fn merge(own: Vec<Lease>, found: Vec<Lease>) -> Vec<Lease> {
     let mut leases = own;
+    for lease in &mut leases {
+        let by_nodes = found.iter().filter(|f| f.id == lease.id).filter_map(|f| f.ends).max();
+        lease.ends = by_nodes.or(lease.ends);
+    }
     for lease in found {
         match leases.iter_mut().find(|l| l.id == lease.id) {
             None => leases.push(lease),
             Some(known) => {
+                known.ends = known.ends.max(lease.ends);
                 for hold in lease.holds {
                     match known.holds.iter_mut().find(|h| h.node == hold.node) {
                         // Another machine may have moved what the lease gives back to: the file on the node is newer.

@@ -1,5 +1,8 @@
 //! Leases as files on the node, beside its locks: every operator's console finds them, and whoever runs after the end of
 //! one gives it back. They live exactly as long as the run-time state does when the node boots.
+//!
+//! When a lease ends is told by the node's clock, as the time of new files on it shows: operators' clocks may be wrong, and
+//! differ. Ends are rounded up to whole seconds, so a lease ends up to three seconds late, and never early.
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,6 +34,7 @@ pub struct LeaseFile {
     pub who: Who,
     pub reason: Option<String>,
     pub made: Timestamp,
+    /// By the node's clock; by the maker's until [`LeaseFile::on_the_clock_of_the_node`].
     pub ends: Option<Timestamp>,
 }
 
@@ -50,6 +54,17 @@ impl LeaseFile {
             made: lease.made,
             ends: lease.ends,
         })
+    }
+
+    /// Moves the end to the node's clock, which says `now`: the lease lasts as long as was asked for.
+    #[must_use]
+    pub fn on_the_clock_of_the_node(mut self, now: Timestamp) -> LeaseFile {
+        self.ends = self.ends.map(|ends| {
+            let late = now.saturating_add(ends.duration_since(self.made)).unwrap_or(Timestamp::MAX);
+            // `now` may be a second behind, and names hold whole seconds.
+            Timestamp::from_second(late.as_second().saturating_add(2)).unwrap_or(Timestamp::MAX)
+        });
+        self
     }
 
     /// As a lease that this node alone holds.
@@ -85,15 +100,35 @@ pub async fn create(files: &dyn Files, dir: &Path, lease: &LeaseFile, deadline: 
     bounded(dir, deadline, files.create_new(&path, &bytes, FILE_MODE)).await.map(|_| ())
 }
 
-/// Writes a lease over what is there.
-pub async fn replace(files: &dyn Files, dir: &Path, lease: &LeaseFile, deadline: Duration) -> Result<(), TransportError> {
-    let path = dir.join(lease.name().file());
-    let bytes = serde_json::to_vec(lease).unwrap_or_default();
-    bounded(dir, deadline, files.write_atomic(&path, &bytes, FILE_MODE)).await
+/// Changes what is written in a lease, other than its name. False where there is none.
+pub async fn change(
+    files: &dyn Files,
+    dir: &Path,
+    of: &LeaseName,
+    deadline: Duration,
+    edit: impl FnOnce(&mut LeaseFile),
+) -> Result<bool, TransportError> {
+    let Some(name) = find(files, dir, of, deadline).await? else { return Ok(false) };
+    let Some(mut lease) = read(files, dir, &name, deadline).await? else { return Ok(false) };
+    edit(&mut lease);
+    let bytes = serde_json::to_vec(&lease).unwrap_or_default();
+    bounded(dir, deadline, files.write_atomic(&dir.join(name.file()), &bytes, FILE_MODE)).await.map(|()| true)
 }
 
-pub async fn remove(files: &dyn Files, dir: &Path, name: &LeaseName, deadline: Duration) -> Result<bool, TransportError> {
-    bounded(dir, deadline, files.remove(&dir.join(name.file()))).await
+/// False where it was gone already.
+pub async fn remove(files: &dyn Files, dir: &Path, of: &LeaseName, deadline: Duration) -> Result<bool, TransportError> {
+    match find(files, dir, of, deadline).await? {
+        Some(name) => bounded(dir, deadline, files.remove(&dir.join(name.file()))).await,
+        None => Ok(false),
+    }
+}
+
+/// The file of a lease: only the node knows by which name, where the lease has an end.
+async fn find(files: &dyn Files, dir: &Path, of: &LeaseName, deadline: Duration) -> Result<Option<LeaseName>, TransportError> {
+    match of.ends {
+        None => Ok(Some(of.clone())),
+        Some(_) => Ok(list(files, dir, deadline).await?.into_iter().find(|name| name.is_of(of))),
+    }
 }
 
 /// Names of the leases in a folder.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Fleet;
 use crate::engine::NodeHandle;
-use crate::model::FleetView;
+use crate::model::{FleetView, NodeName, Problem};
 use crate::store::{AuditFilter, JournalEntry, Lease, Operation, Store, StoreError, Unfinished, Who};
 
 use super::inner::{Inner, merge};
@@ -149,6 +149,11 @@ impl Ops {
     /// Open leases: this machine's and those found on the nodes. What could not be read is left out and logged.
     pub async fn leases(&self) -> Vec<Lease> {
         sweep::leases(&self.inner).await
+    }
+
+    /// The same, and the nodes whose leases could not be read, for whoever tells it in words of its own.
+    pub async fn leases_listed(&self) -> (Vec<Lease>, Vec<(NodeName, Problem)>) {
+        sweep::listed(&self.inner).await
     }
 
     /// Gives back every lease that has ended, whoever made it.

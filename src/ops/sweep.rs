@@ -8,7 +8,7 @@ use std::time::Instant;
 use futures::future::join_all;
 use jiff::Timestamp;
 
-use crate::model::{Exit, FleetView, Health, NodeName, NodeObs, NodeView};
+use crate::model::{Exit, FleetView, Health, NodeName, NodeObs, NodeView, Problem};
 use crate::store::{Lease, LeaseHold, LeaseState, Store};
 
 use super::apply::{observe, unread, want};
@@ -22,21 +22,33 @@ use super::{Approval, Ops, Request, Selector, SweepReport, Verb};
 
 /// Open leases: the store's and those on the nodes. What the nodes no longer have is closed in the store.
 pub async fn leases(inner: &Inner) -> Vec<Lease> {
+    let (leases, unlisted) = listed(inner).await;
+    for (node, problem) in unlisted {
+        tracing::warn!(node = %node, error = %problem.what, "leases could not be listed");
+    }
+    leases
+}
+
+/// The same, with the nodes whose leases could not be listed.
+pub async fn listed(inner: &Inner) -> (Vec<Lease>, Vec<(NodeName, Problem)>) {
     let listed = join_all(inner.nodes.iter().map(|handle| async move {
         let files = handle.transport.as_ref().and_then(|t| t.files())?;
         match lease_files::list(files, &handle.lock_dir, inner.fleet.settings.timeout).await {
-            Ok(names) => {
-                let found = inner.leases_found(handle, &names, |_| true).await;
-                Some((handle.name().clone(), found))
-            }
-            Err(e) => {
-                tracing::warn!(node = %handle.name(), error = %e, "leases could not be listed");
-                None
-            }
+            Ok(names) => Some((handle.name().clone(), Ok(inner.leases_found(handle, &names, |_| true).await))),
+            Err(e) => Some((handle.name().clone(), Err(e))),
         }
     }))
     .await;
-    let by_node: BTreeMap<NodeName, Vec<Lease>> = listed.into_iter().flatten().collect();
+    let (mut by_node, mut unlisted) = (BTreeMap::new(), Vec::new());
+    for (node, found) in listed.into_iter().flatten() {
+        match found {
+            Ok(leases) => drop(by_node.insert(node, leases)),
+            Err(e) => {
+                let (hint, retry) = (e.hint().map(str::to_owned), e.is_transient());
+                unlisted.push((node, Problem { what: e.to_string(), hint, retry }));
+            }
+        }
+    }
     let own = on_store(&inner.store, Store::open_leases).await.unwrap_or_else(|e| {
         tracing::warn!(error = %e, "this machine's leases could not be read");
         Vec::new()
@@ -53,7 +65,7 @@ pub async fn leases(inner: &Inner) -> Vec<Lease> {
     {
         tracing::warn!(error = %e, "leases that others gave back could not be closed");
     }
-    merge(own, by_node.into_values().flatten().collect())
+    (merge(own, by_node.into_values().flatten().collect()), unlisted)
 }
 
 fn forget(leases: Vec<Lease>, vanished: &[(String, NodeName)]) -> Vec<Lease> {
@@ -74,10 +86,11 @@ pub async fn sweep(ops: &Ops) -> SweepReport {
     if inner.sweeping.swap(true, Ordering::AcqRel) {
         return report;
     }
-    let now = Timestamp::now();
     inner.ended_seen.store(false, Ordering::Release);
     // Oldest first: of several on one server, the later ones inherit what the earlier give back to.
-    for lease in leases(inner).await.into_iter().filter(|l| l.has_ended(now)) {
+    let open = leases(inner).await;
+    let now = Timestamp::now();
+    for lease in open.into_iter().filter(|l| l.has_ended(now)) {
         give_back(ops, lease, &mut report).await;
     }
     inner.sweeping.store(false, Ordering::Release);
@@ -183,7 +196,7 @@ fn view_of(inner: &Inner, mut seen: BTreeMap<NodeName, Result<NodeObs, String>>)
                 Some(Err(why)) => (Health::Dead, None, Some(why)),
                 None => (Health::Connecting, None, None),
             };
-            let problem = why.map(|what| crate::model::Problem { what, hint: None, retry: true });
+            let problem = why.map(|what| Problem { what, hint: None, retry: true });
             Arc::new(NodeView { health, last, problem, ..unread(handle) })
         })
         .collect();

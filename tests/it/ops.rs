@@ -2,6 +2,7 @@
 
 mod bench;
 mod changes;
+mod clocks;
 mod drain;
 mod faults;
 mod leases;

@@ -9,9 +9,9 @@ use crate::transport::{Files, Limits, RunOutput, Transport, TransportError};
 
 use super::Findings;
 
-/// Clocks that differ by less agree for what leases and logs need.
+/// Clocks that differ by less agree for what logs need.
 const SKEW_FINE: Duration = Duration::from_secs(2);
-/// From here on a lease would end at a time that nobody meant.
+/// From here on nobody can lay the node's log beside lbdeck's audit.
 const SKEW_BAD: Duration = Duration::from_secs(60);
 /// Exit status of a shell that finds no such command.
 const NOT_FOUND: Option<u32> = Some(127);
@@ -75,7 +75,7 @@ async fn try_lock_folder(access: &dyn Files, dir: &Path) -> Result<(), Transport
     Err(TransportError::Other { at: path.display().to_string(), what: "files cannot be created exclusively".to_owned() })
 }
 
-/// Compares clocks: leases end by the node's.
+/// Compares clocks. Leases end by the node's alone; logs are read beside each other.
 pub(super) async fn clock(transport: &dyn Transport, step: Duration, found: &mut Findings) {
     let before = Timestamp::now();
     let asked = run(transport, &["date", "+%s.%N"], step).await;
@@ -83,8 +83,10 @@ pub(super) async fn clock(transport: &dyn Transport, step: Duration, found: &mut
     let read = asked.map(|out| parse_date(&String::from_utf8_lossy(&out.stdout)));
     let there = match read {
         Ok(Some(there)) => there,
-        Ok(None) => return found.warn("clock", "`date +%s` says nothing that can be read", "leases end by this machine's clock"),
-        Err(error) => return found.warn("clock", error.to_string(), "leases end by this machine's clock"),
+        Ok(None) => {
+            return found.warn("clock", "`date +%s` says nothing that can be read", "install date (coreutils) on the node");
+        }
+        Err(error) => return found.warn("clock", error.to_string(), "let the user run commands on the node"),
     };
     let (skew, ahead) = skew(there, before.as_duration().as_secs_f64(), after.as_duration().as_secs_f64());
     let text = format!("{:.1} s {} this machine", skew.as_secs_f64(), if ahead { "ahead of" } else { "behind" });

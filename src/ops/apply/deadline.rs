@@ -99,20 +99,15 @@ pub async fn maint(cx: &Cx, job: &NodeJob, step: &Step, at: &ServerRef, left: u6
 /// The lease now holds a server in maintenance; giving it back still leads to the state before the drain.
 async fn remember_maint(cx: &Cx, job: &NodeJob, step: &Step) {
     let Some(lease) = cx.leases.iter().find(|l| l.target == step.target) else { return };
-    let mut changed = lease.clone();
-    for hold in changed.holds.iter_mut().filter(|h| h.node == step.node) {
-        hold.change = Change::Maint;
-    }
-    let (id, node) = (changed.id.clone(), step.node.clone());
+    let (id, node) = (lease.id.clone(), step.node.clone());
     let stored = blocking::on_store(&cx.inner.store, move |store| store.change_hold(&id, &node, &Change::Maint)).await;
     if let Err(e) = stored {
         cx.report.warn(None, format!("the lease still says 'drain': {e}"));
     }
     let Some(files) = job.handle.transport.as_ref().and_then(|t| t.files()) else { return };
-    if let Some(file) = LeaseFile::of(&changed, job.handle.name(), &job.identity()) {
-        let deadline = cx.inner.fleet.settings.timeout;
-        if let Err(e) = lease_files::replace(files, &job.handle.lock_dir, &file, deadline).await {
-            cx.report.warn(Some(job.handle.name()), format!("the lease on the node still says 'drain': {e}"));
-        }
+    let name = job.lease_name(lease);
+    let edit = |file: &mut LeaseFile| file.change = Change::Maint;
+    if let Err(e) = lease_files::change(files, &job.handle.lock_dir, &name, cx.inner.fleet.settings.timeout, edit).await {
+        cx.report.warn(Some(job.handle.name()), format!("the lease on the node still says 'drain': {e}"));
     }
 }

@@ -8,7 +8,6 @@ use futures::future::join_all;
 
 use crate::model::{Change, NodeName};
 use crate::ops::lease_files::{self, LeaseFile};
-use crate::ops::lock::{self, lease_name};
 use crate::ops::plan::{GiveBack, Step};
 use crate::ops::verify::{Aspect, Holds, aspect, holds};
 use crate::ops::{EventKind, NodeResult, blocking};
@@ -149,10 +148,6 @@ pub async fn close(cx: &Cx, jobs: &BTreeMap<NodeName, Arc<NodeJob>>, done: &[Ste
 
 /// The later lease gives back to the state before the one that is closed now.
 async fn inherit(cx: &Cx, jobs: &BTreeMap<NodeName, Arc<NodeJob>>, later: &Lease, record: &GiveBack) {
-    let mut later = later.clone();
-    for hold in later.holds.iter_mut().filter(|h| h.node == record.node) {
-        hold.inverse.clone_from(&record.inverse);
-    }
     let (id, node, inverse) = (later.id.clone(), record.node.clone(), record.inverse.clone());
     let stored = blocking::on_store(&cx.inner.store, move |store| store.change_inverse(&id, &node, &inverse)).await;
     if let Err(e) = stored {
@@ -160,11 +155,10 @@ async fn inherit(cx: &Cx, jobs: &BTreeMap<NodeName, Arc<NodeJob>>, later: &Lease
     }
     let Some(job) = jobs.get(&record.node) else { return };
     let Some(files) = job.handle.transport.as_ref().and_then(|t| t.files()) else { return };
-    if let Some(file) = LeaseFile::of(&later, &record.node, &job.identity()) {
-        let deadline = cx.inner.fleet.settings.timeout;
-        if let Err(e) = lease_files::replace(files, &job.handle.lock_dir, &file, deadline).await {
-            cx.report.warn(Some(&record.node), format!("lease {} could not be changed on the node: {e}", later.id));
-        }
+    let name = job.lease_name(later);
+    let edit = |file: &mut LeaseFile| file.inverse.clone_from(&record.inverse);
+    if let Err(e) = lease_files::change(files, &job.handle.lock_dir, &name, cx.inner.fleet.settings.timeout, edit).await {
+        cx.report.warn(Some(&record.node), format!("lease {} could not be changed on the node: {e}", later.id));
     }
     cx.inner.forget_found(&[(later.id.clone(), record.node.clone())]);
 }
@@ -201,8 +195,7 @@ fn is_lifted(cx: &Cx, done: &[StepDone], lease: &Lease, hold: &LeaseHold) -> boo
 async fn remove_file(cx: &Cx, jobs: &BTreeMap<NodeName, Arc<NodeJob>>, id: &str, node: &NodeName, lease: &Lease) {
     let Some(job) = jobs.get(node) else { return };
     let Some(files) = job.handle.transport.as_ref().and_then(|t| t.files()) else { return };
-    let name = lease_name(&lock::key(&job.identity(), &lease.target), &lease.target, id, lease.ends);
-    let removed = lease_files::remove(files, &job.handle.lock_dir, &name, cx.inner.fleet.settings.timeout).await;
+    let removed = lease_files::remove(files, &job.handle.lock_dir, &job.lease_name(lease), cx.inner.fleet.settings.timeout).await;
     if let Err(e) = removed {
         cx.report.warn(Some(node), format!("lease {id} is over, but its file could not be removed: {e}"));
     }

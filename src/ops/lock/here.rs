@@ -67,6 +67,10 @@ impl LockService for HereOnly {
         self.call(move |store| store.unlock(&key, token)).await
     }
 
+    async fn now(&self) -> Result<Timestamp, LockError> {
+        Ok(Timestamp::now())
+    }
+
     fn here_only(&self) -> Option<String> {
         Some(self.why.clone())
     }

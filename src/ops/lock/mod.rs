@@ -106,6 +106,8 @@ pub trait LockService: Send + Sync {
     /// Moves the end on. False where somebody has taken over: then nothing more may be done.
     async fn renew(&self, held: &mut Held, holder: &Holder) -> Result<bool, LockError>;
     async fn release(&self, held: &Held) -> Result<(), LockError>;
+    /// The clock of where locks and leases lie, to the second, never ahead of it.
+    async fn now(&self) -> Result<Timestamp, LockError>;
     /// Set where the lock only excludes those who share this machine's store, with the reason.
     fn here_only(&self) -> Option<String>;
 }

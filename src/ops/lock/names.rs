@@ -45,11 +45,15 @@ pub struct LeaseName {
     /// Hash of the target's own name.
     pub target: String,
     pub id: String,
-    /// Seconds since the epoch; None for a lease without an end.
+    /// Seconds since the epoch by the node's clock; None for a lease without an end.
     pub ends: Option<i64>,
 }
 
 impl LeaseName {
+    /// The same lease on the same target; its end is told by two clocks.
+    pub fn is_of(&self, other: &LeaseName) -> bool {
+        self.key == other.key && self.target == other.target && self.id == other.id
+    }
     pub fn file(&self) -> String {
         format!("{}.{}.{}.{}.lease", self.key, self.target, self.id, self.ends.unwrap_or(0))
     }

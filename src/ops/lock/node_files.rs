@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 
 use crate::model::NodeName;
 use crate::store::Process;
@@ -133,7 +134,7 @@ impl NodeFiles {
         }
         let held_for = holder.as_ref().map_or(age, |h| {
             // Renewals move the file's time; the holder's own word tells when it began.
-            u64::try_from(jiff::Timestamp::now().duration_since(h.since).as_secs()).unwrap_or(age)
+            u64::try_from(Timestamp::now().duration_since(h.since).as_secs()).unwrap_or(age)
         });
         Ok(Head::Taken { holder: holder.map(Box::new), age: Duration::from_secs(held_for) })
     }
@@ -252,6 +253,10 @@ impl LockService for NodeFiles {
         }
         self.released.lock().unwrap_or_else(PoisonError::into_inner).insert(held.key.clone(), held.token);
         Ok(())
+    }
+
+    async fn now(&self) -> Result<Timestamp, LockError> {
+        Ok(Timestamp::from_second(self.node_clock().await?).unwrap_or(Timestamp::MIN))
     }
 
     fn here_only(&self) -> Option<String> {
