@@ -215,6 +215,23 @@ pub(super) async fn config_file(transport: &dyn Transport, spec: &HaproxySpec, s
     }
 }
 
+/// The Prometheus endpoint beside the socket was read with the rest: what went wrong is a note of the reading.
+pub(super) fn metrics(obs: &NodeObs, spec: &HaproxySpec, found: &mut Findings) {
+    let url = spec.metrics_url.as_deref().unwrap_or_default();
+    let known = obs.engine.info.iter().filter(|(name, _)| name.starts_with("haproxy_process_")).count();
+    match obs.notes.iter().find_map(|note| note.strip_prefix("metrics: ")) {
+        Some(why) => found.fail(
+            "metrics",
+            why,
+            "in a frontend: `http-request use-service prometheus-exporter if { path /metrics }`; or mend or remove metrics:",
+        ),
+        None if known == 0 => {
+            found.warn("metrics", format!("{url}: no metric of HAProxy in the answer"), "is it the right address?");
+        }
+        None => found.ok("metrics", format!("{url}: {known} metrics of the process")),
+    }
+}
+
 /// The master CLI shows old workers that still hold sessions after a reload.
 pub(super) async fn master(handle: &NodeHandle, spec: &HaproxySpec, step: Duration, found: &mut Findings) {
     let Some(path) = &spec.master_socket else {

@@ -65,6 +65,9 @@ async fn look(handle: &NodeHandle, spec: &NodeSpec, settings: &Settings, found: 
         }
         engine::config_file(transport.as_ref(), haproxy, settings.timeout, found).await;
     }
+    if let (Some(_), Some(obs)) = (&haproxy.metrics_url, obs.as_ref()) {
+        engine::metrics(obs, haproxy, found);
+    }
     engine::master(handle, haproxy, settings.timeout, found).await;
 }
 

@@ -50,6 +50,22 @@ fn nothing_to_mend_on_a_good_node() {
 }
 
 #[test]
+fn metrics_are_fetched_and_looked_at() {
+    let haproxy = Haproxy::builder().pool(Pool::new("web").idle_servers("w", 2)).stats_page(false).start();
+    let check = |url: &str| {
+        let fleet = Fleet::new().local("lb1", &haproxy).node_line(&format!("    metrics: {url}"));
+        fleet.run(&["fleet", "check", "-o", "json"]).json()
+    };
+    let json = check(&haproxy.metrics_url());
+    is(&json, "lb1", "metrics", "ok", "metrics of the process", "");
+    let json = check(&haproxy.metrics_url().replace("/metrics", "/nothing-here"));
+    is(&json, "lb1", "metrics", "fail", "", "prometheus-exporter");
+    let html = crate::support::app::App::start("no metrics");
+    let json = check(&format!("http://{}/", html.addr));
+    assert_ne!(finding(&json, "lb1", "metrics")["level"], "ok", "{json:#}");
+}
+
+#[test]
 fn all_of_it_over_ssh() {
     let (sshd, haproxy) = (Sshd::start(), haproxy());
     let json = Fleet::new().ssh("lb1", &sshd, &haproxy.socket()).run(&["fleet", "check", "-o", "json"]).exits(0).json();
