@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dialoguer::console::Term;
 use dialoguer::{Confirm, Input, Password};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -60,9 +61,13 @@ impl TerminalPrompt {
 #[async_trait]
 impl Prompt for TerminalPrompt {
     async fn new_host_key(&self, host: &str, key_type: &str, fingerprint: &str) -> bool {
-        let question =
-            format!("The host key of {} is not known.\n{key_type} {fingerprint}\nAccept and remember it?", sanitize(host));
-        self.ask(move || Confirm::new().with_prompt(question).default(false).interact_opt().ok().flatten()).await.unwrap_or(false)
+        // Only the question itself is the prompt: it is drawn anew with every key, and only its last line is taken back.
+        let lines = format!("The host key of {} is not known.\n{} {}", sanitize(host), sanitize(key_type), sanitize(fingerprint));
+        let ask = move || {
+            Term::stderr().write_line(&lines).ok()?;
+            Confirm::new().with_prompt("Accept and remember it?").default(false).interact_opt().ok().flatten()
+        };
+        self.ask(ask).await.unwrap_or(false)
     }
     async fn secret(&self, question: &str) -> Option<String> {
         let question = sanitize(question).into_owned();

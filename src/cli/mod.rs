@@ -51,7 +51,7 @@ const EXIT_CODES: &str = "Exit codes:
   2   invalid input
   3   failed and rolled back
   4   failed, and rolling back failed too
-  5   a guard refused
+  5   a guard refused, or a change was not confirmed (a yes or --yes, a word or --confirm)
   6   recovered
   75  locked by another operator
 

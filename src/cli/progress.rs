@@ -251,7 +251,10 @@ fn what(kind: &EventKind) -> Option<String> {
         EventKind::Waiting { sessions, queue, connections, eta, waited } => {
             waiting(*sessions, *queue, *connections, *eta, *waited)
         }
-        EventKind::Drained { after } => format!("drained after {}", show_duration(*after)),
+        EventKind::Drained { after, unseen: None } => format!("drained after {}", show_duration(*after)),
+        EventKind::Drained { after, unseen: Some(unseen) } => {
+            format!("drained as far as can be seen after {}; {unseen}", show_duration(*after))
+        }
         EventKind::Lost { what, again: true } => format!("lost: {what}; done again"),
         EventKind::Lost { what, again: false } => format!("lost: {what}"),
         EventKind::DeadlineReached { left, then } => format!("the deadline has come with {left} left: {then}"),

@@ -93,7 +93,10 @@ fn columns<'a>() -> Vec<Col<'a>> {
     vec![
         Col::left("NODE", |n| Cell::plain(&n.node)),
         Col::left("TARGET", |n| Cell::opt(n.target.as_ref())),
-        Col::left("RESULT", |n| Cell::new(word(n.result), if good(n.result) { Tone::Good } else { Tone::Bad })),
+        Col::left("RESULT", |n| match &n.unseen {
+            Some(_) if good(n.result) => Cell::new("NOT PROVEN", Tone::Warn),
+            _ => Cell::new(word(n.result), if good(n.result) { Tone::Good } else { Tone::Bad }),
+        }),
         Col::left("DETAIL", |n| Cell::plain(&n.text)),
     ]
 }

@@ -66,7 +66,7 @@ impl StatusArgs {
     pub async fn run(&self, context: &Context) -> Result<Exit> {
         // Side by side: a node that hangs is waited for once.
         let app = context.selected_app(&self.nodes)?;
-        let (view, leases) = tokio::join!(app.collector.observe_once(), app.ops.leases());
+        let (view, (leases, unlisted)) = tokio::join!(app.collector.observe_once(), app.ops.leases_listed());
         let mut look = Look { app, view };
         if self.certificates {
             with_certificates(context, &mut look).await;
@@ -93,6 +93,10 @@ impl StatusArgs {
                 let status = Status { problems: &problems, summary };
                 context.printer.show("status", &[status], &blocks, told(&context.printer, &unread))?;
             }
+        }
+        // Behind the problems; of a node that could not be read at all they tell enough.
+        for (node, problem) in unlisted.iter().filter(|(node, _)| !unread.iter().any(|u| u.node == *node)) {
+            context.printer.warn(&format!("leases of {node} are not known: {}", problem.what));
         }
         Ok(looked(&unread))
     }

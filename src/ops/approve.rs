@@ -81,6 +81,6 @@ pub fn approve(plan: Plan, approval: Approval, fleet: &Fleet) -> Result<Approved
     };
     match missing {
         None => Ok(Approved { plan, approval }),
-        Some((what, hint)) => Err(Refusal { exit: Exit::InvalidInput, what, hint: Some(hint), verdicts: Vec::new() }),
+        Some((what, hint)) => Err(Refusal { exit: Exit::GuardRefused, what, hint: Some(hint), verdicts: Vec::new() }),
     }
 }

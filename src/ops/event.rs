@@ -50,6 +50,8 @@ pub enum EventKind {
     /// No session, no queued request, no connection in use.
     Drained {
         after: Duration,
+        /// What nobody could look at, in words: the proof does not cover it.
+        unseen: Option<String>,
     },
     /// The change was lost behind our back (reload, another operator); `again` when it was done once more.
     Lost {
@@ -99,6 +101,8 @@ pub struct NodeOutcome {
     pub result: NodeResult,
     /// In words, with what is left.
     pub text: String,
+    /// What nobody could look at, in words (a process from before a reload): `done` is not proven for it.
+    pub unseen: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -229,6 +229,7 @@ fn step(draft: &Draft<'_>, seen: &NodeObs, nodes: &[NodeHandle]) -> Result<Step,
         change: draft.change.clone(),
         commands,
         inverse: if already { Vec::new() } else { admin.inverse(&draft.target, &draft.change, seen) },
+        lost: if already { None } else { admin.lost(&draft.target, &draft.change, seen) },
         now,
         lost_on_reload: survives_only_at_run_time(&draft.change),
         already,
@@ -302,8 +303,11 @@ fn finish(
 }
 
 fn confirm_level(request: &Request, steps: &[Step], exec: Option<&ExecPlan>, fleet: &Fleet) -> ConfirmLevel {
-    if request.force || exec.is_some() {
+    if request.force {
         return ConfirmLevel::Typed;
+    }
+    if let Some(exec) = exec {
+        return exec_level(exec, fleet);
     }
     steps
         .iter()
@@ -326,6 +330,12 @@ fn confirm_level(request: &Request, steps: &[Step], exec: Option<&ExecPlan>, fle
         })
         .max()
         .unwrap_or(ConfirmLevel::None)
+}
+
+/// A command may do anything, to any pool of the node: the strictest policy holds. A slip over many nodes has to be typed.
+fn exec_level(exec: &ExecPlan, fleet: &Fleet) -> ConfirmLevel {
+    let own = if exec.nodes.len() > 1 { ConfirmLevel::Typed } else { ConfirmLevel::Ask };
+    fleet.policies.iter().filter_map(|p| p.confirm).fold(own, ConfirmLevel::max)
 }
 
 /// The target where there is one, the pool where all are of one, the command of an exec.

@@ -6,12 +6,13 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::context::Context;
+use crate::cli::context::{Context, looked, unread};
 use crate::cli::failure::Result;
 use crate::cli::output::{Cell, Column, Tone};
+use crate::cli::printer::Unread;
 use crate::cli::select::NodeSelect;
 use crate::config::duration::show_duration;
-use crate::model::Exit;
+use crate::model::{Exit, Health};
 use crate::store::Lease;
 
 #[derive(Args, Debug)]
@@ -46,13 +47,14 @@ impl<'a> LeaseItem<'a> {
 impl ListArgs {
     pub async fn run(&self, context: &Context) -> Result<Exit> {
         let app = context.selected_app(&self.nodes)?;
-        let leases = app.ops.leases().await;
+        let (leases, unlisted) = app.ops.leases_listed().await;
+        let unread: Vec<Unread> = unlisted.iter().map(|(node, problem)| unread(node, Health::Dead, problem)).collect();
         let now = Timestamp::now();
         let mut items: Vec<LeaseItem<'_>> =
             leases.iter().filter(|l| l.is_open()).map(|l| LeaseItem::new(l, now)).filter(|l| l.ended || !self.ended).collect();
         items.sort_by_key(|l| l.lease.ends.unwrap_or(Timestamp::MAX));
-        context.printer.list("leases", &items, &columns(), &[])?;
-        Ok(Exit::Ok)
+        context.printer.list("leases", &items, &columns(), &unread)?;
+        Ok(looked(&unread))
     }
 }
 

@@ -15,8 +15,12 @@ use crate::ops::{Selector, Verb};
   What the command writes comes to stdout and stderr line by line, with the node in front where there are several;
   with -o json or yaml it comes in one document at the end.
 
+Confirmation:
+  A yes (--yes) for one node; the first word of the command typed (--confirm) for several, or where the policy of a pool
+  says `confirm: typed`.
+
 Examples:
-  lbdeck node exec lb1 -- uptime
+  lbdeck node exec lb1 --yes -- uptime
   lbdeck node exec --zone eu-1 --confirm systemctl -- systemctl is-active haproxy
   lbdeck node exec 'lb*' --confirm sh -- sh -c 'df -h /var | tail -1'")]
 pub struct ExecArgs {

@@ -10,6 +10,7 @@ use crate::engine::{Command, EngineError, NodeHandle};
 use crate::model::{NodeObs, Target};
 use crate::ops::inner::Inner;
 use crate::ops::lease_files::{self, LeaseFile};
+use crate::ops::lock::{self, LeaseName, lease_name};
 use crate::ops::plan::Step;
 use crate::ops::verify::{Aspect, Holds, aspect, holds};
 use crate::ops::{EventKind, NodeResult, Plan, Verb};
@@ -68,6 +69,9 @@ impl NodeJob {
     pub fn identity(&self) -> String {
         self.handle.engine.as_ref().map(|e| e.identity()).unwrap_or_default()
     }
+    pub fn lease_name(&self, lease: &Lease) -> LeaseName {
+        lease_name(&lock::key(&self.identity(), &lease.target), &lease.target, &lease.id, lease.ends)
+    }
 }
 
 /// What became of one step.
@@ -80,6 +84,8 @@ pub struct StepDone {
     pub journal: JournalState,
     /// Something was sent.
     pub sent: bool,
+    /// What a drain could not look at.
+    pub unseen: Option<String>,
 }
 
 impl StepDone {
@@ -91,6 +97,7 @@ impl StepDone {
             hint: None,
             journal: JournalState::Failed,
             sent: false,
+            unseen: None,
         }
     }
 }
@@ -145,6 +152,7 @@ async fn run_wave(cx: &Cx, job: &NodeJob, wave: &[usize]) -> Vec<StepDone> {
                     hint: None,
                     journal: JournalState::Done,
                     sent: false,
+                    unseen: None,
                 });
             }
             Some(step) => todo.push((*index, step)),
@@ -193,7 +201,7 @@ async fn run_wave(cx: &Cx, job: &NodeJob, wave: &[usize]) -> Vec<StepDone> {
 
 fn fail(cx: &Cx, job: &NodeJob, index: usize, step: &Step, text: String, hint: Option<String>, sent: bool) -> StepDone {
     cx.report.emit(Some(job.handle.name()), Some(&step.target), EventKind::Failed { error: text.clone(), hint: hint.clone() });
-    StepDone { index, result: NodeResult::Failed, text, hint, journal: JournalState::Failed, sent }
+    StepDone { index, result: NodeResult::Failed, text, hint, journal: JournalState::Failed, sent, unseen: None }
 }
 
 /// One answer for each step: written, not wanted, or why it could not be.
@@ -205,7 +213,16 @@ async fn write_leases(cx: &Cx, job: &NodeJob, todo: &[(usize, &Step)]) -> Vec<Re
     join_all(todo.iter().map(|(_, step)| async move {
         match cx.lease(job, &step.target) {
             None => Ok(()),
-            Some(lease) => lease_files::create(files, &job.handle.lock_dir, &lease, deadline).await.map_err(|e| e.to_string()),
+            Some(lease) => {
+                let lease = match lease.ends {
+                    Some(_) => {
+                        let now = cx.inner.node_now(&job.handle).await;
+                        lease.on_the_clock_of_the_node(now.map_err(|e| format!("the node's clock cannot be read: {e}"))?)
+                    }
+                    None => lease,
+                };
+                lease_files::create(files, &job.handle.lock_dir, &lease, deadline).await.map_err(|e| e.to_string())
+            }
         }
     }))
     .await
@@ -305,6 +322,7 @@ fn unverified(index: usize, step: &Step, seen: &EngineError, sent: Option<&Engin
         // What may have happened stays an intent: it can be undone.
         journal: if sure { JournalState::Failed } else { JournalState::Intent },
         sent: true,
+        unseen: None,
     }
 }
 
@@ -316,8 +334,15 @@ fn judged(
     state: Holds,
     sent: Option<&EngineError>,
 ) -> StepDone {
-    let ok =
-        |text: String| StepDone { index, result: NodeResult::Done, text, hint: None, journal: JournalState::Done, sent: true };
+    let ok = |text: String| StepDone {
+        index,
+        result: NodeResult::Done,
+        text,
+        hint: None,
+        journal: JournalState::Done,
+        sent: true,
+        unseen: None,
+    };
     match (state, sent) {
         (Holds::Yes(state), sent) => {
             if let Some(e) = sent {
@@ -337,6 +362,7 @@ fn judged(
             hint: e.hint().map(str::to_owned),
             journal: if e.is_transient() { JournalState::Intent } else { JournalState::Failed },
             sent: true,
+            unseen: None,
         },
         (Holds::No(state), None) => StepDone {
             index,
@@ -345,6 +371,7 @@ fn judged(
             hint: Some("somebody or something else may be changing it too".into()),
             journal: JournalState::Intent,
             sent: true,
+            unseen: None,
         },
     }
 }

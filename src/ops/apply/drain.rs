@@ -36,7 +36,8 @@ struct Waiting<'a> {
 }
 
 pub enum End {
-    Drained(String),
+    /// In words, and what could not be looked at.
+    Drained(String, Option<String>),
     Left(u64),
     Gone(NodeResult, String),
 }
@@ -76,9 +77,10 @@ pub async fn wait(cx: &Cx, job: &NodeJob, options: &DrainOptions, done: &mut [St
         let Some(result) = done.iter_mut().find(|d| d.index == w.index) else { continue };
         let was_already = result.result == NodeResult::Already;
         match w.end {
-            Some(End::Drained(text)) => {
+            Some(End::Drained(text, unseen)) => {
                 result.result = if was_already { NodeResult::Already } else { NodeResult::Done };
                 result.text = text;
+                result.unseen = unseen;
             }
             Some(End::Gone(kind, text)) => {
                 result.result = kind;
@@ -137,10 +139,10 @@ async fn watch(cx: &Cx, job: &NodeJob, waiting: &mut [Waiting<'_>]) {
                 }
                 let hidden = match before_reload {
                     Some(pid) => old_worker_lives(cx, job, pid).await,
-                    None => Some(false),
+                    None => Hidden::Nothing,
                 };
                 for w in waiting.iter_mut().filter(|w| w.end.is_none()) {
-                    look(cx, job, w, &seen, reloaded, hidden).await;
+                    look(cx, job, w, &seen, reloaded, &hidden).await;
                 }
             }
             Err(e) => {
@@ -196,14 +198,44 @@ fn end_all(waiting: &mut [Waiting<'_>], end: impl Fn() -> End) {
     }
 }
 
-/// Does the process from before the reload still hold connections? None where nobody can be asked.
-async fn old_worker_lives(cx: &Cx, job: &NodeJob, pid: u32) -> Option<bool> {
-    let workers = job.handle.engine.as_ref().and_then(|e| e.workers())?;
-    let all = workers.workers(cx.inner.fleet.settings.timeout).await.ok()?;
-    Some(all.iter().any(|w| w.pid == pid))
+/// What processes from before a reload may still hold, where the socket does not reach them.
+#[derive(Clone, PartialEq, Eq)]
+enum Hidden {
+    Nothing,
+    /// The process that this drain began on still runs.
+    Something,
+    /// Nobody can be asked, and why.
+    Unknown(String),
 }
 
-async fn look(cx: &Cx, job: &NodeJob, w: &mut Waiting<'_>, seen: &NodeObs, reloaded: bool, hidden: Option<bool>) {
+async fn old_worker_lives(cx: &Cx, job: &NodeJob, pid: u32) -> Hidden {
+    let Some(workers) = job.handle.engine.as_ref().and_then(|e| e.workers()) else {
+        return Hidden::Unknown("no master socket".into());
+    };
+    match workers.workers(cx.inner.fleet.settings.timeout).await {
+        Ok(all) if all.iter().any(|w| w.pid == pid) => Hidden::Something,
+        Ok(_) => Hidden::Nothing,
+        Err(e) => Hidden::Unknown(e.to_string()),
+    }
+}
+
+/// Processes that were old before this drain began, where the master tells: what they hold is not in any reading.
+async fn older_workers(cx: &Cx, job: &NodeJob) -> Option<String> {
+    let workers = job.handle.engine.as_ref().and_then(|e| e.workers())?;
+    match workers.workers(cx.inner.fleet.settings.timeout).await {
+        Ok(all) => match all.iter().filter(|w| w.old).count() {
+            0 => None,
+            n => Some(format!("what {} from before an earlier reload still holds cannot be seen", counted_processes(n))),
+        },
+        Err(e) => Some(format!("what processes from before an earlier reload still hold cannot be seen ({e})")),
+    }
+}
+
+fn counted_processes(n: usize) -> String {
+    format!("{n} process{}", if n == 1 { "" } else { "es" })
+}
+
+async fn look(cx: &Cx, job: &NodeJob, w: &mut Waiting<'_>, seen: &NodeObs, reloaded: bool, hidden: &Hidden) {
     let node = job.handle.name();
     let target = Some(&w.step.target);
     let Some(server) = seen.server(w.at.pool.as_str(), w.at.server.as_str()) else {
@@ -221,18 +253,22 @@ async fn look(cx: &Cx, job: &NodeJob, w: &mut Waiting<'_>, seen: &NodeObs, reloa
         w.maint_told = true;
     }
     let left = server.left();
-    if left == 0 && hidden != Some(true) {
+    if left == 0 && *hidden != Hidden::Something {
         let after = w.since.elapsed();
         let mut text = "no session, queued request or connection left".to_owned();
-        if hidden.is_none() {
-            text.push_str("; what the process before the reload still holds cannot be seen (no master socket)");
+        let unseen = match hidden {
+            Hidden::Unknown(why) => Some(format!("what the process before the reload still holds cannot be seen ({why})")),
+            _ => older_workers(cx, job).await,
+        };
+        if let Some(unseen) = &unseen {
+            text.push_str(&format!("; {unseen}"));
             cx.report.warn(Some(node), format!("{}: {text}", w.at));
         }
         if server.used_conns.is_none() {
             text = text.replace(", queued request or connection", " or queued request");
         }
-        cx.report.emit(Some(node), target, EventKind::Drained { after });
-        w.end = Some(End::Drained(text));
+        cx.report.emit(Some(node), target, EventKind::Drained { after, unseen: unseen.clone() });
+        w.end = Some(End::Drained(text, unseen));
         return;
     }
     tell(cx, job, w, server, left);

@@ -38,7 +38,7 @@ pub async fn run(inner: &Arc<Inner>, report: &Report, stop: &CancellationToken, 
 }
 
 async fn on_node(inner: &Inner, report: &Report, stop: &CancellationToken, node: NodeName, argv: &[String]) -> NodeOutcome {
-    let outcome = |result, text: String| NodeOutcome { node: node.clone(), target: None, result, text };
+    let outcome = |result, text: String| NodeOutcome { node: node.clone(), target: None, result, text, unseen: None };
     let Some(transport) = inner.node(&node).and_then(|h| h.transport.clone()) else {
         return outcome(NodeResult::NotStarted, "no way to run commands there".into());
     };

@@ -21,6 +21,7 @@ fn not_started(plan: &Plan, text: &str) -> Vec<NodeOutcome> {
             target: Some(s.target.clone()),
             result: NodeResult::NotStarted,
             text: text.to_owned(),
+            unseen: None,
         })
         .collect()
 }
@@ -53,7 +54,7 @@ pub fn refused(plan: &Plan, fresh: &BTreeMap<NodeName, Result<Arc<NodeObs>, Stri
                 Some(Err(why)) => (NodeResult::Unreachable, why.clone()),
                 _ => (NodeResult::NotStarted, "nothing was sent".to_owned()),
             };
-            NodeOutcome { node: s.node.clone(), target: Some(s.target.clone()), result, text }
+            NodeOutcome { node: s.node.clone(), target: Some(s.target.clone()), result, text, unseen: None }
         })
         .collect();
     done
@@ -71,6 +72,7 @@ pub fn gone(approved: &Plan, fresh: &Plan, read: &BTreeMap<NodeName, Result<Arc<
             target: Some(s.target.clone()),
             result: NodeResult::Failed,
             text: "no longer there: it went between plan and apply; nothing was sent".into(),
+            unseen: None,
         })
         .collect()
 }
@@ -88,6 +90,7 @@ pub fn of(cx: &Cx, done: Vec<StepDone>, gone: Vec<NodeOutcome>, returned: Option
                     Some(hint) if d.result == NodeResult::Failed => format!("{}; {hint}", d.text),
                     _ => d.text.clone(),
                 },
+                unseen: d.unseen.clone(),
             })
         })
         .collect();
@@ -100,6 +103,7 @@ pub fn of(cx: &Cx, done: Vec<StepDone>, gone: Vec<NodeOutcome>, returned: Option
             Verb::Drain(_) => format!("not touched, so not drained: {why}"),
             _ => format!("not touched: {why}"),
         },
+        unseen: None,
     }));
     let exit = exit(&nodes, returned);
     let journal = done
@@ -151,7 +155,7 @@ fn summary(cx: &Cx, nodes: &[NodeOutcome], returned: Option<bool>) -> String {
     };
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for node in nodes {
-        let word = word(node.result);
+        let word = if node.unseen.is_some() { "drained as far as can be seen" } else { word(node.result) };
         match counts.iter_mut().find(|(w, _)| *w == word) {
             Some((_, n)) => *n += 1,
             None => counts.push((word, 1)),

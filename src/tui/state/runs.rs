@@ -181,13 +181,18 @@ impl Run {
                 }
                 None
             }
-            EventKind::Drained { after } => {
-                set(Some(Phase::Drained), &format!("drained after {}", show_duration(*after)));
+            EventKind::Drained { after, unseen } => {
+                let after = show_duration(*after);
+                let (tone, text) = match unseen {
+                    None => (Tone::Ok, format!("drained after {after}")),
+                    Some(unseen) => (Tone::Warn, format!("drained as far as can be seen after {after}; {unseen}")),
+                };
+                set(Some(Phase::Drained), &text);
                 for lane in &mut lanes {
                     lane.left = Some((0, 0, lane.left.and_then(|l| l.2).map(|_| 0)));
                     lane.eta = None;
                 }
-                Some((Tone::Ok, format!("drained after {}", show_duration(*after))))
+                Some((tone, text))
             }
             EventKind::Lost { what, again } => {
                 let text = if *again { format!("{what}: done again") } else { what.clone() };

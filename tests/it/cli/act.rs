@@ -56,9 +56,10 @@ fn without_a_terminal_nothing_dangerous_happens_unasked() {
     let before = state_of(&pair);
     pair.fleet.run(&["server", "drain", "web/web1", "--no-wait"]).exits(5).says("--yes");
     pair.fleet.run(&["server", "kill-sessions", "web/web1", "--yes"]).exits(5).says("--confirm 'web/web1'");
-    pair.fleet.run(&["server", "kill-sessions", "web/web1", "--confirm", "web/web2"]).exits(2).says("web/web1");
+    pair.fleet.run(&["server", "kill-sessions", "web/web1", "--confirm", "web/web2"]).exits(5).says("web/web1");
     pair.fleet.run(&["frontend", "disable", "fe_web", "--yes"]).exits(5).says("--confirm 'fe_web'");
     pair.fleet.run(&["node", "exec", "--yes", "--", "true"]).exits(5).says("--confirm 'true'");
+    pair.fleet.run(&["node", "exec", "lb1", "--", "true"]).exits(5).says("--yes");
     assert_eq!(state_of(&pair), before);
 }
 

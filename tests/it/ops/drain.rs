@@ -1,13 +1,18 @@
 //! Drain over every node: guarded, waited for with proof, given back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use lbdeck::config::MinHealthy;
+use lbdeck::config::{HaproxyAccess, HaproxySpec, MinHealthy};
+use lbdeck::engine::haproxy::Haproxy as Engine;
 use lbdeck::model::{Change, Exit, Weight};
-use lbdeck::ops::{Approval, AtDeadline, EventKind, Judgement, NodeResult, Verb};
-use lbdeck::store::{AuditFilter, JournalState};
+use lbdeck::ops::{Approval, AtDeadline, EventKind, Judgement, NodeResult, Ops, Verb};
+use lbdeck::store::{AuditFilter, JournalState, Store};
+use lbdeck::transport::local::LocalTransport;
 
-use super::bench::{LONG, assert_ok, build, collect, drain, drain_until, request, three_servers, undo, until};
+use super::bench::{
+    LONG, assert_ok, build, collect, drain, drain_until, handle, request, start, three_servers, undo, until, who,
+};
 use crate::support::app::HeldRequest;
 use crate::support::wait;
 
@@ -91,7 +96,7 @@ async fn the_floor_is_kept_unless_forced_and_typed() {
     let mut forced = drain("app/web2");
     forced.force = true;
     let plan = bench.plan(forced.clone()).await;
-    assert_eq!(bench.ops.approve(plan, Approval::Yes).unwrap_err().exit, Exit::InvalidInput, "a yes is not enough");
+    assert_eq!(bench.ops.approve(plan, Approval::Yes).unwrap_err().exit, Exit::GuardRefused, "a yes is not enough");
     assert_ok(&bench.run(forced).await.0);
 }
 
@@ -169,6 +174,46 @@ async fn stopping_says_what_holds_and_leaves_no_lock() {
     assert!(outcome.next.iter().any(|n| n.contains("lbdeck undo")), "{:?}", outcome.next);
     assert!(bench.lock_files(0, ".lock").is_empty() && bench.lock_files(1, ".lock").is_empty());
     assert_eq!(bench.admin(0, &busy.name), "drain");
+}
+
+/// Without a master socket nobody can ask the process before the reload: the result says that it is not proven.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_old_process_holds_unseen_is_told_in_the_result() {
+    let mut bench = build(1, 3, |b| b.master_worker(), |p| p);
+    let without_master = {
+        let haproxy = &bench.nodes[0];
+        let spec = HaproxySpec {
+            access: HaproxyAccess::Socket(haproxy.socket()),
+            metrics_url: None,
+            master_socket: None,
+            config_file: None,
+        };
+        let mut handle = handle(0, haproxy, Arc::new(LocalTransport), bench.lock_dir(0), &bench.fleet.settings);
+        let engine = Engine::new("lb1".into(), &spec, handle.transport.clone(), &bench.fleet.settings).unwrap();
+        handle.engine = Some(Arc::new(engine));
+        Ops::new(vec![handle], Arc::clone(&bench.fleet), Store::at(bench.dir.path().join("blind/lbdeck.db")), who("alice"))
+    };
+    let held = HeldRequest::open(bench.nodes[0].frontend("app"));
+    let busy = bench.apps.iter().position(|a| a.holding() == 1).unwrap();
+    let name = bench.apps[busy].name.clone();
+    let mut running = start(&without_master, drain(&format!("app/{name}")), &bench.view().await).unwrap();
+    until(&mut running, |k| matches!(k, EventKind::Waiting { .. })).await;
+    bench.nodes[0].reload();
+    let (outcome, events) = collect(running).await;
+    assert_ok(&outcome);
+    assert_eq!(bench.apps[busy].holding(), 1, "a client is still served by the old process");
+    let unseen = outcome.nodes[0].unseen.as_deref().unwrap();
+    assert!(unseen.contains("no master socket") && outcome.nodes[0].text.contains(unseen), "{outcome:#?}");
+    assert!(outcome.summary.contains("as far as can be seen"), "{}", outcome.summary);
+    let json = serde_json::to_value(&outcome).unwrap();
+    assert_eq!(json["nodes"][0]["unseen"], unseen);
+    assert!(events.iter().any(|e| matches!(&e.kind, EventKind::Drained { unseen: Some(_), .. })));
+
+    // The same drain by somebody with the master socket: an old process runs, and what it holds is not proven gone either.
+    let (outcome, _) = bench.run(drain(&format!("app/{name}"))).await;
+    assert!(outcome.nodes[0].unseen.as_deref().unwrap().contains("1 process"), "{outcome:#?}");
+    bench.apps[busy].release();
+    drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

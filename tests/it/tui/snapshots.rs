@@ -280,7 +280,7 @@ pub fn begin_drain(c: &mut Console) -> u64 {
     };
     event("lb1", waiting(15, None));
     event("lb1", waiting(6, Some(9)));
-    event("lb3", EventKind::Drained { after: Duration::from_secs(3) });
+    event("lb3", EventKind::Drained { after: Duration::from_secs(3), unseen: None });
     run
 }
 
