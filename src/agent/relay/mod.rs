@@ -1,9 +1,12 @@
 //! The relay: the data plane of the agent. One current-thread runtime a core, each with its own listening sockets and connections to servers.
 
 pub mod buffer;
+pub mod content;
 pub mod deadline;
 pub mod http;
 pub mod listener;
+pub mod protect;
+pub mod route;
 pub mod runtime;
 pub mod session;
 pub mod stream;
