@@ -94,7 +94,7 @@ fn fleet_file(nodes: usize) -> String {
     for i in 1..=nodes {
         let zone = i % 4;
         text.push_str(&format!(
-            "  - {{ name: node{i:04}, address: 127.0.0.1, zone: z{zone}, local: true, engines: {{ haproxy: {{ socket: /s }} }} }}\n"
+            "  - {{ name: node{i:04}, address: 127.0.0.1, zone: z{zone}, local: true, engines: {{ haproxy: {{ socket: /s/{i} }} }} }}\n"
         ));
     }
     text
