@@ -1,4 +1,16 @@
 //! The relay's layer 7: heads of messages, HTTP/1.1 and HTTP/2, and the path of a request from a client to a server and back.
 
+pub mod backend;
+pub mod body;
+pub mod client;
+pub mod exchange;
+pub mod forward;
 pub mod head;
 pub mod http1;
+pub mod http2;
+pub mod serve;
+pub mod side;
+pub mod site;
+pub mod story;
+pub mod upgrade;
+pub mod upstream;

@@ -1,0 +1,120 @@
+//! TLS to servers: verified unless the configuration says otherwise.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio_rustls::TlsConnector;
+
+use super::files::{self, CertificateFiles};
+use super::{H2, HTTP_11, MinVersion, TlsError};
+use crate::agent::relay::stream::Socket;
+
+/// What TLS to a pool's servers is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConnectConfig {
+    /// PEM of the CAs that sign servers' certificates; `None`: nothing is verified.
+    pub ca_file: Option<PathBuf>,
+    /// Name to ask for (SNI) and to find in the certificate.
+    pub server_name: String,
+    pub min_version: MinVersion,
+    /// Offer HTTP/2.
+    pub http2: bool,
+    /// Offer anything at all by ALPN: true for pools of mode http.
+    pub http: bool,
+    /// What the relay shows to servers that ask for a certificate.
+    pub client: Option<CertificateFiles>,
+}
+
+/// Makes TLS connections to the servers of a pool.
+#[derive(Clone)]
+pub struct TlsToServer {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl std::fmt::Debug for TlsToServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsToServer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl TlsToServer {
+    /// # Errors
+    /// [`TlsError`] where files cannot be read or the name is none.
+    pub fn new(config: &ConnectConfig) -> Result<Self, TlsError> {
+        let name = ServerName::try_from(config.server_name.clone()).map_err(|_| TlsError::Name(config.server_name.clone()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(config.min_version.versions())?;
+        let builder = match &config.ca_file {
+            Some(path) => builder.with_root_certificates(files::authorities(path)?),
+            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+        };
+        let mut client = match &config.client {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let chain = files::chain(&file.certificate)?;
+                let key = files::key(file.key.as_ref().unwrap_or(&file.certificate))?;
+                builder.with_client_auth_cert(chain, key).map_err(|source| TlsError::Certificate {
+                    path: file.certificate.display().to_string(),
+                    source,
+                })?
+            }
+        };
+        if config.http {
+            client.alpn_protocols = if config.http2 { vec![H2.to_vec(), HTTP_11.to_vec()] } else { vec![HTTP_11.to_vec()] };
+        }
+        Ok(Self { connector: TlsConnector::from(Arc::new(client)), name })
+    }
+
+    /// The handshake. The caller limits its time.
+    ///
+    /// # Errors
+    /// Those of the connection and of verification.
+    pub async fn connect(&self, socket: Socket) -> std::io::Result<tokio_rustls::client::TlsStream<Socket>> {
+        self.connector.connect(self.name.clone(), socket).await
+    }
+}
+
+/// Takes any certificate, as the configuration asked for; the handshake's signatures are checked still.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
