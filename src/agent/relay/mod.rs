@@ -10,3 +10,4 @@ pub mod route;
 pub mod runtime;
 pub mod session;
 pub mod stream;
+pub mod tls;

@@ -41,8 +41,7 @@ pub fn start_response(
 ) -> Result<u64, SideError> {
     match side {
         Side::H1(side) => {
-            let framing =
-                WriteFraming { body, keep_alive: to.keep_alive, version: to.version, upgrade, expect_continue: false };
+            let framing = WriteFraming { body, keep_alive: to.keep_alive, version: to.version, upgrade, expect_continue: false };
             let out = side.output.bytes();
             let before = out.len();
             write::response(out, head, &framing);

@@ -79,7 +79,13 @@ impl Copy {
     }
 
     /// Ready when the body has been sent whole.
-    fn poll(&mut self, from: &mut Side, to: &mut Side, mut filter: Option<&mut dyn Filter>, cx: &mut Context<'_>) -> Poll<Result<(), CopyError>> {
+    fn poll(
+        &mut self,
+        from: &mut Side,
+        to: &mut Side,
+        mut filter: Option<&mut dyn Filter>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), CopyError>> {
         let mut changed = Vec::new();
         while self.phase == Phase::Copying {
             if to.is_full() {
@@ -230,8 +236,22 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// `request_limit`: bytes that the request's body may have.
-    pub fn new(client: &'a mut Side, server: ServerHalf, deadline: &'a mut Deadline, patience: Patience, request_limit: u64) -> Self {
-        Self { client, respond: None, server, deadline, patience, request: Copy::new(request_limit), response: Copy::new(u64::MAX) }
+    pub fn new(
+        client: &'a mut Side,
+        server: ServerHalf,
+        deadline: &'a mut Deadline,
+        patience: Patience,
+        request_limit: u64,
+    ) -> Self {
+        Self {
+            client,
+            respond: None,
+            server,
+            deadline,
+            patience,
+            request: Copy::new(request_limit),
+            response: Copy::new(u64::MAX),
+        }
     }
 
     /// Bytes of the request's body that were passed on.
@@ -276,7 +296,12 @@ impl<'a> Exchange<'a> {
 
     /// Sends the request and waits for the head of a response, which may be informational. The body of the request may still be on its
     /// way when the head is there.
-    pub async fn head(&mut self, method: &Method, limits: &HeadLimits, head: &mut ResponseHead) -> Result<ResponseMeta, ExchangeError> {
+    pub async fn head(
+        &mut self,
+        method: &Method,
+        limits: &HeadLimits,
+        head: &mut ResponseHead,
+    ) -> Result<ResponseMeta, ExchangeError> {
         let mut moved = true;
         poll_fn(|cx| {
             let (before, phase) = (self.request.passed, self.request.phase);
@@ -289,7 +314,9 @@ impl<'a> Exchange<'a> {
             if let Some(respond) = &mut self.respond
                 && let Poll::Ready(reset) = respond.poll_reset(cx)
             {
-                return Poll::Ready(Err(ExchangeError::Client(reset.map_or_else(SideError::from, |r| h2::Error::from(r).into()))));
+                return Poll::Ready(Err(ExchangeError::Client(
+                    reset.map_or_else(SideError::from, |r| h2::Error::from(r).into()),
+                )));
             }
             moved |= self.request.passed != before || self.request.phase != phase;
             let on_client = self.request.phase == Phase::Copying && !self.server.side.has_output();
@@ -304,7 +331,8 @@ impl<'a> Exchange<'a> {
         let mut moved = true;
         poll_fn(|cx| {
             let before = (self.request.passed, self.response.passed);
-            match self.response.poll(&mut self.server.side, self.client, filter.as_deref_mut().map(|f| f as &mut dyn Filter), cx) {
+            match self.response.poll(&mut self.server.side, self.client, filter.as_deref_mut().map(|f| f as &mut dyn Filter), cx)
+            {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(CopyError::From(e))) => return Poll::Ready(Err(ExchangeError::Server(e))),
                 Poll::Ready(Err(CopyError::To(e))) => return Poll::Ready(Err(ExchangeError::Client(e))),

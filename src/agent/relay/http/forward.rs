@@ -112,7 +112,8 @@ pub async fn serve<B: Backend>(site: &Site<B>, connection: &Connection, request:
             let mut head = ResponseHead::new(StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND));
             let location = redirect.location(&vars(site, route, connection, request.head, request.told), &request.head.authority);
             head.headers.set("Location", location);
-            return own(site, connection, request, Some(route), Own { head, body: Default::default(), ended: Ended::LOCAL }).await;
+            return own(site, connection, request, Some(route), Own { head, body: Default::default(), ended: Ended::LOCAL })
+                .await;
         }
         Action::Respond(respond) => {
             let (head, body) = respond.make(&vars(site, route, connection, request.head, request.told));
@@ -120,7 +121,14 @@ pub async fn serve<B: Backend>(site: &Site<B>, connection: &Connection, request:
         }
     };
     let Some(backend) = pool.and_then(|index| site.pools.get(index)) else {
-        return own(site, connection, request, Some(route), page(site, Some(route), StatusCode::SERVICE_UNAVAILABLE, Ended::DENIED)).await;
+        return own(
+            site,
+            connection,
+            request,
+            Some(route),
+            page(site, Some(route), StatusCode::SERVICE_UNAVAILABLE, Ended::DENIED),
+        )
+        .await;
     };
     request.told.pool = Some(std::sync::Arc::clone(backend.name()));
     prepare(site, route, connection, request);
@@ -268,16 +276,24 @@ async fn forward<B: Backend>(
             Err(error) => {
                 let ended = if error == NoServer::Down { Ended::SERVER_CONNECT } else { Ended::QUEUE_TIMEOUT };
                 request.told.queue = Some(started.elapsed());
-                return own(site, connection, request, Some(route), page(site, Some(route), StatusCode::SERVICE_UNAVAILABLE, ended)).await;
+                return own(
+                    site,
+                    connection,
+                    request,
+                    Some(route),
+                    page(site, Some(route), StatusCode::SERVICE_UNAVAILABLE, ended),
+                )
+                .await;
             }
         };
-        before = None;
+        drop(before.take());
         let picked = Instant::now();
         request.told.queue = Some(picked - started);
         request.told.server = Some(std::sync::Arc::clone(lease.server()));
         let preamble = lease.preamble(connection.peer, connection.local);
         // What cannot be repeated does not go over a connection that the server may be closing right now.
-        let fresh = request.told.retries > 0 || !(request.head.method.is_idempotent() || request.framing.body == BodyLength::None);
+        let fresh =
+            request.told.retries > 0 || !(request.head.method.is_idempotent() || request.framing.body == BodyLength::None);
         let failed = match upstream::connect(lease.target(), &preamble, fresh).await {
             Ok(ready) => {
                 request.told.connect = Some(picked.elapsed());
@@ -313,9 +329,14 @@ async fn forward<B: Backend>(
 }
 
 /// Puts the head of the request into the server's output.
-fn start(request: &RequestHead, framing: &RequestFraming, ready: Ready, tls: bool) -> Result<(ServerHalf, bool, Option<upstream::H2Ready>), SideError> {
+fn start(
+    request: &RequestHead,
+    framing: &RequestFraming,
+    ready: Ready,
+    tls: bool,
+) -> Result<(ServerHalf, Option<upstream::H2Ready>), SideError> {
     match ready {
-        Ready::H1 { mut side, reused } => {
+        Ready::H1(mut side) => {
             let framing = WriteFraming {
                 body: framing.body,
                 keep_alive: true,
@@ -325,7 +346,7 @@ fn start(request: &RequestHead, framing: &RequestFraming, ready: Ready, tls: boo
             };
             write::request(side.output.bytes(), request, &framing);
             side.writer = BodyWriter::new(framing.body);
-            Ok((ServerHalf::new(Side::H1(side), None), reused, None))
+            Ok((ServerHalf::new(Side::H1(side), None), None))
         }
         Ready::H2(mut ready) => {
             let head = convert::write_request(request, tls, framing.fields.te_trailers)?;
@@ -333,7 +354,7 @@ fn start(request: &RequestHead, framing: &RequestFraming, ready: Ready, tls: boo
             let (response, send) = ready.send.send_request(head, ends)?;
             let mut side = H2Side::new(None);
             side.send = (!ends).then_some(send);
-            Ok((ServerHalf::new(Side::H2(side), Some(response)), false, Some(ready)))
+            Ok((ServerHalf::new(Side::H2(side), Some(response)), Some(ready)))
         }
     }
 }
@@ -361,7 +382,7 @@ async fn attempt<B: Backend>(
         return Err(Failed { status: StatusCode::BAD_GATEWAY, ended: Ended::SERVER_CONNECT, repeatable: true, client: false });
     }
     let tls = lease.target().tls.is_some();
-    let (half, reused, _place) = start(request.head, request.framing, ready, tls).map_err(|_| {
+    let (half, _place) = start(request.head, request.framing, ready, tls).map_err(|_| {
         lease.note(ServerOutcome::ResponseFailed);
         Failed { status: StatusCode::BAD_GATEWAY, ended: Ended::SERVER_HEADERS, repeatable: false, client: false }
     })?;
@@ -373,7 +394,7 @@ async fn attempt<B: Backend>(
             Ok(meta) => meta,
             Err(error) => {
                 request.told.received = exchange.request_bytes();
-                let failed = failure(&error, &exchange, &request.head.method, reused);
+                let failed = failure(&error, &exchange, &request.head.method);
                 if !failed.client {
                     tracing::debug!(server = &**lease.server(), %error, "no response");
                     lease.note(ServerOutcome::ResponseFailed);
@@ -402,7 +423,8 @@ async fn attempt<B: Backend>(
         route.response_headers.apply(&mut request.response.headers, &vars);
     }
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(upgraded(site, request, exchange.server.side, lease, &meta).await);
+        let server = exchange.server.side;
+        return Ok(upgraded(site, request, server, lease, &meta).await);
     }
     let mut encoder = compression(route, request.head, request.response, &meta);
     let body = client_framing(&meta, request.head.version, encoder.is_some());
@@ -449,7 +471,7 @@ async fn attempt<B: Backend>(
 }
 
 /// Why there was no response, and whether another attempt may be made.
-fn failure(error: &ExchangeError, exchange: &Exchange<'_>, method: &Method, reused: bool) -> Failed {
+fn failure(error: &ExchangeError, exchange: &Exchange<'_>, method: &Method) -> Failed {
     let untouched = exchange.request_bytes() == 0 && !exchange.server.answered;
     let failed = |status, ended| Failed { status, ended, repeatable: false, client: false };
     match error {
@@ -457,7 +479,9 @@ fn failure(error: &ExchangeError, exchange: &Exchange<'_>, method: &Method, reus
             Failed { client: true, ..failed(refusal.status(), Ended::CLIENT_REQUEST) }
         }
         ExchangeError::Client(_) => Failed { client: true, ..failed(StatusCode::OK, Ended::CLIENT_HEADERS) },
-        ExchangeError::ClientTimeout(_) => Failed { client: true, ..failed(StatusCode::REQUEST_TIMEOUT, Ended::CLIENT_REQUEST_TIMEOUT) },
+        ExchangeError::ClientTimeout(_) => {
+            Failed { client: true, ..failed(StatusCode::REQUEST_TIMEOUT, Ended::CLIENT_REQUEST_TIMEOUT) }
+        }
         ExchangeError::RequestTooLarge => Failed { client: true, ..failed(StatusCode::PAYLOAD_TOO_LARGE, Ended::DENIED) },
         ExchangeError::ServerTimeout(_) => failed(StatusCode::GATEWAY_TIMEOUT, Ended::SERVER_HEADERS_TIMEOUT),
         ExchangeError::Server(SideError::Refused(_)) => failed(StatusCode::BAD_GATEWAY, Ended::SERVER_NONSENSE),
@@ -468,8 +492,7 @@ fn failure(error: &ExchangeError, exchange: &Exchange<'_>, method: &Method, reus
         ExchangeError::Server(_) => {
             // A server that closes a kept connection as the request comes has most likely not seen it; only what may be repeated
             // anyway is (RFC 9110, 9.2.2).
-            let repeatable = untouched && (method.is_idempotent() || (reused && method.is_safe()));
-            Failed { repeatable, ..failed(StatusCode::BAD_GATEWAY, Ended::SERVER_HEADERS) }
+            Failed { repeatable: untouched && method.is_idempotent(), ..failed(StatusCode::BAD_GATEWAY, Ended::SERVER_HEADERS) }
         }
     }
 }
@@ -527,7 +550,13 @@ impl Filter for Compressing {
 }
 
 /// Both connections carry another protocol from here on.
-async fn upgraded<B: Backend>(site: &Site<B>, request: &mut Request<'_>, server: Side, lease: &mut B::Lease, meta: &ResponseMeta) -> After {
+async fn upgraded<B: Backend>(
+    site: &Site<B>,
+    request: &mut Request<'_>,
+    server: Side,
+    lease: &mut B::Lease,
+    meta: &ResponseMeta,
+) -> After {
     let (Side::H1(client), Side::H1(mut server)) = (&mut request.client.side, server) else { return After::Abort };
     // A 101 that nobody asked for (RFC 9110, 7.8).
     if request.framing.fields.upgrade.is_none() {

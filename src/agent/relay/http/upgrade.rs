@@ -53,7 +53,12 @@ impl Way {
 }
 
 /// Copies both ways; returns bytes from the client and to the client as well.
-pub async fn tunnel(client: &mut H1Side, server: &mut H1Side, deadline: &mut Deadline, silence: Duration) -> (TunnelEnd, u64, u64) {
+pub async fn tunnel(
+    client: &mut H1Side,
+    server: &mut H1Side,
+    deadline: &mut Deadline,
+    silence: Duration,
+) -> (TunnelEnd, u64, u64) {
     let (mut up, mut down) = (Way::default(), Way::default());
     let mut moved = true;
     let end = poll_fn(|cx| {

@@ -56,11 +56,7 @@ pub enum ConnectError {
 /// A connection that is ready for one request.
 #[derive(Debug)]
 pub enum Ready {
-    H1 {
-        side: H1Side,
-        /// It has had a request before: the server may have closed it at this very moment.
-        reused: bool,
-    },
+    H1(H1Side),
     H2(H2Ready),
 }
 
@@ -116,10 +112,10 @@ pub async fn connect(target: &Target, first: &[u8], fresh: bool) -> Result<Ready
             && !fresh
             && let Some(stream) = take(target.id).await
         {
-            return Ok(Ready::H1 { side: H1Side::new(stream, Input::new()), reused: true });
+            return Ok(Ready::H1(H1Side::new(stream, Input::new())));
         }
         let stream = open(target, first).await?;
-        return Ok(Ready::H1 { side: H1Side::new(stream, Input::new()), reused: false });
+        return Ok(Ready::H1(H1Side::new(stream, Input::new())));
     }
     if first.is_empty()
         && let Some(ready) = take_h2(target.id)
@@ -128,7 +124,7 @@ pub async fn connect(target: &Target, first: &[u8], fresh: bool) -> Result<Ready
     }
     let stream = open(target, first).await?;
     if target.tls.is_some() && stream.alpn() != Some(b"h2") {
-        return Ok(Ready::H1 { side: H1Side::new(stream, Input::new()), reused: false });
+        return Ok(Ready::H1(H1Side::new(stream, Input::new())));
     }
     start_h2(target, stream, first.is_empty()).await
 }

@@ -101,7 +101,7 @@ fn read_all(files: &[CertificateFiles]) -> Result<Names, TlsError> {
 /// The DNS names of a certificate in lower case; none where it has none or cannot be read (it still serves as the default).
 fn dns_names(key: &CertifiedKey) -> Vec<String> {
     let leaf = key.cert.first().and_then(|der| webpki::EndEntityCert::try_from(der).ok());
-    leaf.iter().flat_map(webpki::EndEntityCert::valid_dns_names).map(str::to_ascii_lowercase).collect()
+    leaf.iter().flat_map(|leaf| leaf.valid_dns_names()).map(str::to_ascii_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -121,10 +121,8 @@ mod tests {
     #[test]
     fn names_find_their_certificate() {
         let folder = tempfile::tempdir().unwrap();
-        let all = vec![
-            files(folder.path(), "a", &["a.test", "*.wild.test"]),
-            files(folder.path(), "b", &["b.test", "x.wild.test"]),
-        ];
+        let all =
+            vec![files(folder.path(), "a", &["a.test", "*.wild.test"]), files(folder.path(), "b", &["b.test", "x.wild.test"])];
         let lax = Certificates::load(all.clone(), false).unwrap();
         let strict = Certificates::load(all, true).unwrap();
         let leaf = |c: &Certificates, name: Option<&str>| c.find(name).map(|k| k.cert[0].clone());

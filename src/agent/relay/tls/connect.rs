@@ -59,10 +59,9 @@ impl TlsToServer {
             Some(file) => {
                 let chain = files::chain(&file.certificate)?;
                 let key = files::key(file.key.as_ref().unwrap_or(&file.certificate))?;
-                builder.with_client_auth_cert(chain, key).map_err(|source| TlsError::Certificate {
-                    path: file.certificate.display().to_string(),
-                    source,
-                })?
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|source| TlsError::Certificate { path: file.certificate.display().to_string(), source })?
             }
         };
         if config.http {

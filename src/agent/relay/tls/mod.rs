@@ -33,9 +33,10 @@ pub enum MinVersion {
 
 impl MinVersion {
     pub(super) fn versions(self) -> &'static [&'static rustls::SupportedProtocolVersion] {
+        static ONLY_13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
         match self {
             Self::Tls12 => rustls::DEFAULT_VERSIONS,
-            Self::Tls13 => &[&rustls::version::TLS13],
+            Self::Tls13 => ONLY_13,
         }
     }
 }

@@ -74,7 +74,8 @@ impl Terminator {
     pub fn new(config: &TerminateConfig, tickets: &TicketKeys) -> Result<Self, TlsError> {
         let certificates = Arc::new(Certificates::load(config.certificates.clone(), config.strict_sni)?);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(config.min_version.versions())?;
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(config.min_version.versions())?;
         let builder = match &config.clients {
             ClientCertificates::No => builder.with_no_client_auth(),
             ClientCertificates::Optional(path) | ClientCertificates::Required(path) => {

@@ -82,9 +82,7 @@ pub fn read_request(parts: &request::Parts, head: &mut RequestHead) -> Result<()
 /// [`Refusal`] where target or authority have no form in HTTP/2.
 pub fn write_request(head: &RequestHead, tls: bool, te_trailers: bool) -> Result<Request<()>, Refusal> {
     let malformed = |_| Refusal::Malformed("the target");
-    let mut uri = Uri::builder()
-        .scheme(if tls { Scheme::HTTPS } else { Scheme::HTTP })
-        .path_and_query(head.target.as_str());
+    let mut uri = Uri::builder().scheme(if tls { Scheme::HTTPS } else { Scheme::HTTP }).path_and_query(head.target.as_str());
     let host = head.headers.get("host").and_then(|h| std::str::from_utf8(h).ok()).unwrap_or(&head.authority);
     if host.is_empty() {
         return Err(Refusal::Malformed("no authority"));
@@ -132,7 +130,8 @@ mod tests {
 
     #[test]
     fn requests_there_and_back() {
-        let request = Request::get("https://h:1/a?b").header("cookie", "a=1").header("cookie", "b=2").header("x", "y").body(()).unwrap();
+        let request =
+            Request::get("https://h:1/a?b").header("cookie", "a=1").header("cookie", "b=2").header("x", "y").body(()).unwrap();
         let head = read(request).unwrap();
         assert_eq!((head.target.as_str(), head.authority.as_str()), ("/a?b", "h:1"));
         assert_eq!(head.headers.get("cookie"), Some(&b"a=1; b=2"[..]));
