@@ -41,12 +41,12 @@ pub(super) struct Heads {
 }
 
 thread_local! {
-    static HEADS: RefCell<Vec<Box<Heads>>> = const { RefCell::new(Vec::new()) };
+    static HEADS: RefCell<Vec<Heads>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Heads that are lent for one request.
 #[derive(Debug)]
-pub(super) struct LentHeads(Option<Box<Heads>>);
+pub(super) struct LentHeads(Option<Heads>);
 
 impl LentHeads {
     pub fn take() -> Self {
