@@ -1,4 +1,22 @@
 //! The agent of lbdeck (`lbdeck agent run`): it runs on a node, carries a data plane of its own (the relay), and keeps
 //! promises (server states, leases) when the console is gone.
+//!
+//! `control` is what it does, `api` is HTTP around it, `state` is what it must not forget, `leases` gives back at their end,
+//! `node` reads the machine, `handover` passes everything to the next process; `run` composes.
 
+pub mod api;
+pub mod control;
+pub mod events;
+pub mod handover;
+pub mod leases;
+pub mod node;
+pub mod plane;
 pub mod relay;
+mod relay_plane;
+mod run;
+pub mod state;
+mod tls;
+
+pub use relay_plane::RelayPlanes;
+pub use run::{AgentError, Options, run};
+pub use tls::TlsFiles;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{Fleet, NodeSpec, Reach};
 use crate::engine::haproxy::Haproxy;
+use crate::engine::relay::Relay;
 use crate::engine::unusable::Unusable;
 use crate::engine::{Engine, EngineError, NodeHandle};
 use crate::model::NodeName;
@@ -51,9 +52,11 @@ fn handle(spec: &NodeSpec, fleet: &Fleet, ssh: &Arc<SshEnv>) -> Result<NodeHandl
         Reach::Local => Some(Arc::new(LocalTransport)),
         Reach::None => None,
     };
-    let engine: Option<Arc<dyn Engine>> = match &spec.haproxy {
-        Some(haproxy) => Some(Arc::new(Haproxy::new(spec.meta.name.clone(), haproxy, transport.clone(), &fleet.settings)?)),
-        None => None,
+    let (name, settings) = (spec.meta.name.clone(), &fleet.settings);
+    let engine: Option<Arc<dyn Engine>> = match (&spec.haproxy, &spec.relay) {
+        (Some(haproxy), _) => Some(Arc::new(Haproxy::new(name, haproxy, transport.clone(), settings)?)),
+        (None, Some(relay)) => Some(Arc::new(Relay::new(name, relay, transport.clone(), settings)?)),
+        (None, None) => None,
     };
     Ok(NodeHandle { meta: Arc::new(spec.meta.clone()), transport, engine, lock_dir: spec.lock_dir.clone() })
 }

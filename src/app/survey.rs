@@ -52,7 +52,7 @@ pub async fn check(whole: Fleet, prompting: Prompting, mut each: impl FnMut(&Nod
     let (mut seen, mut unread) = (Vec::new(), failed.len());
     while let Some((name, checked)) = looks.next().await {
         each(&name);
-        let engine = whole.node(name.as_str()).is_some_and(|n| n.haproxy.is_some());
+        let engine = whole.node(name.as_str()).is_some_and(|n| n.haproxy.is_some() || n.relay.is_some());
         match checked.obs {
             Some(obs) => seen.push(obs),
             None if engine => unread += 1,

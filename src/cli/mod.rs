@@ -1,6 +1,7 @@
 //! The command line: one file a verb, one printer, one table of exit codes. Never touches `engine` or `transport`.
 
 mod act;
+mod agent;
 mod ask;
 mod audit;
 mod cert;
@@ -100,6 +101,8 @@ enum Verb {
     Audit(audit::AuditArgs),
     /// Give back what an operation changed
     Undo(undo::UndoArgs),
+    /// Look after lbdeck's own agent
+    Agent(agent::AgentArgs),
     /// Make, check and show the fleet file
     Fleet(fleet::FleetArgs),
     /// Start a small real fleet on loopback and open the console on it
@@ -154,7 +157,11 @@ impl Cli {
             _ => false,
         };
         if !console {
-            logging::to_stderr(context.global.verbose, context.global.quiet)?;
+            let verbose = match &verb {
+                Verb::Agent(args) => args.verbosity(context.global.verbose),
+                _ => context.global.verbose,
+            };
+            logging::to_stderr(verbose, context.global.quiet)?;
         }
         match verb {
             Verb::Tui(args) => args.run(&context),
@@ -170,6 +177,7 @@ impl Cli {
             Verb::Lease(args) => wait(&context, args.run(&context)),
             Verb::Audit(args) => args.run(&context),
             Verb::Undo(args) => wait(&context, args.run(&context)),
+            Verb::Agent(args) => wait(&context, args.run(&context)),
             Verb::Fleet(args) => wait(&context, args.run(&context)),
             Verb::Lab(args) => args.run(printer),
             Verb::Completions(args) => args.run(printer),

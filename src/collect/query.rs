@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::{Engine, EngineError};
-use crate::model::{Certificate, NodeName, Problem, ServerRef, Session, StickTable, StickTableEntry, Worker};
+use crate::model::{Certificate, NodeName, NodeReading, Problem, ServerRef, Session, StickTable, StickTableEntry, Worker};
 
 use super::Collector;
 use super::poll::problem_of;
@@ -39,6 +39,16 @@ impl Collector {
         let engine = self.engine(node)?;
         let ability = engine.workers().ok_or_else(|| self.missing(engine, "show worker processes"))?;
         self.bounded(ability.workers(self.timeout)).await
+    }
+
+    /// The node itself, where an agent runs on it.
+    pub async fn node_reading(&self, node: &NodeName) -> Result<NodeReading, Problem> {
+        let engine = self.engine(node)?;
+        let ability = engine.node_readings().ok_or_else(|| Problem {
+            hint: Some("lbdeck's agent on the node can".into()),
+            ..self.missing(engine, "read the node itself")
+        })?;
+        self.bounded(ability.reading(self.timeout)).await
     }
 
     fn engine(&self, node: &NodeName) -> Result<&dyn Engine, Problem> {

@@ -40,6 +40,8 @@ pub struct EffectiveNode {
     pub reach: &'static str,
     pub ssh: Option<EffectiveSsh>,
     pub haproxy: Option<EffectiveHaproxy>,
+    /// The control socket of lbdeck's own agent.
+    pub relay: Option<String>,
     pub lock_dir: String,
 }
 
@@ -138,6 +140,7 @@ impl EffectiveNode {
             reach,
             ssh,
             haproxy: spec.haproxy.as_ref().map(EffectiveHaproxy::of),
+            relay: spec.relay.as_ref().map(|relay| shown(&relay.socket)),
             lock_dir: shown(&spec.lock_dir),
         }
     }

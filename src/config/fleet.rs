@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::{NodeMeta, PoolName};
 
-use super::SecretRef;
+use super::{AgentPaths, SecretRef};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fleet {
@@ -49,6 +49,8 @@ pub struct NodeSpec {
     pub meta: NodeMeta,
     pub reach: Reach,
     pub haproxy: Option<HaproxySpec>,
+    /// lbdeck's own agent; a node has one engine, so `haproxy` is None then.
+    pub relay: Option<RelaySpec>,
     /// Where locks and leases live on the node (default /run/lock/lbdeck).
     pub lock_dir: PathBuf,
 }
@@ -88,6 +90,19 @@ pub struct HaproxySpec {
     pub master_socket: Option<PathBuf>,
     /// The file that a reload reads (default: /etc/haproxy/haproxy.cfg where the node has files), for drift.
     pub config_file: Option<PathBuf>,
+}
+
+/// lbdeck's own agent on a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RelaySpec {
+    /// Its control socket on the node, reached through `Reach` (default /run/lbdeck/agent.sock).
+    pub socket: PathBuf,
+}
+
+impl Default for RelaySpec {
+    fn default() -> Self {
+        Self { socket: AgentPaths::system().socket() }
+    }
 }
 
 /// Where run-time statistics and commands go.

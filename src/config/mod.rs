@@ -21,13 +21,16 @@ mod groups;
 mod haproxy_section;
 mod nodes;
 mod reader;
+mod relay_section;
 mod ssh_section;
 #[cfg(test)]
 mod tests;
 
 pub use agent_paths::{AGENT_UNIT, AGENT_USER, AgentPaths};
 pub use diagnostic::{ConfigError, Diagnostic, Diagnostics};
-pub use fleet::{ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, MinHealthy, NodeSpec, PoolPolicy, Reach, Settings, SshSpec};
+pub use fleet::{
+    ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, MinHealthy, NodeSpec, PoolPolicy, Reach, RelaySpec, Settings, SshSpec,
+};
 pub use haproxy_section::{DEFAULT_CONFIG, DEFAULT_SOCKET};
 pub use load::{load, parse};
 pub use locate::locate;

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use crate::model::{NodeMeta, NodeName};
 
 use super::diagnostic::Place;
-use super::fleet::{HaproxyAccess, HaproxySpec, NodeSpec, Reach};
+use super::fleet::{HaproxyAccess, HaproxySpec, NodeSpec, Reach, RelaySpec};
 use super::haproxy_section::{HaproxyPart, read_haproxy};
 use super::reader::{Reader, Section};
+use super::relay_section::{RelayPart, read_relay};
 use super::ssh_section::{SshPart, read_ssh};
 use super::yaml::{Node, Value};
 
@@ -24,6 +25,7 @@ pub(super) struct Defaults {
     lock_dir: Option<PathBuf>,
     ssh: Option<SshPart>,
     haproxy: Option<HaproxyPart>,
+    relay: Option<RelayPart>,
 }
 
 pub(super) fn read_defaults(reader: &mut Reader<'_>, node: &Node) -> Defaults {
@@ -35,6 +37,7 @@ pub(super) fn read_defaults(reader: &mut Reader<'_>, node: &Node) -> Defaults {
         lock_dir: section.get("lock_dir").and_then(|n| reader.remote_path(n, "lock_dir")),
         ssh: section.get("ssh").and_then(|n| read_ssh_or_flag(reader, n)).flatten(),
         haproxy: section.get("haproxy").and_then(|n| read_haproxy(reader, n)),
+        relay: section.get("relay").and_then(|n| read_relay(reader, n)).flatten(),
     }
 }
 
@@ -99,10 +102,15 @@ fn read_node(reader: &mut Reader<'_>, section: Section<'_>, defaults: &Defaults)
     let place = name_node.place;
     // A node that is half wrong stays in the list, so that groups which name it are not wrong too.
     let reach = read_reach(reader, section, defaults, &address);
-    let haproxy = reach.as_ref().and_then(|reach| read_engines(reader, section, defaults, reach, place));
+    let engine = reach.as_ref().and_then(|reach| read_engines(reader, section, defaults, reach, place));
+    let (haproxy, relay) = match engine {
+        Some(EngineSpec::Haproxy(spec)) => (Some(spec), None),
+        Some(EngineSpec::Relay(spec)) => (None, Some(spec)),
+        None => (None, None),
+    };
     let reach = reach.unwrap_or(Reach::None);
     let meta = NodeMeta { name: name.into(), address, zone, role, tags, groups: Vec::new() };
-    Some((NodeSpec { meta, reach, haproxy, lock_dir }, place))
+    Some((NodeSpec { meta, reach, haproxy, relay, lock_dir }, place))
 }
 
 fn read_reach(reader: &mut Reader<'_>, section: Section<'_>, defaults: &Defaults, address: &str) -> Option<Reach> {
@@ -127,25 +135,51 @@ fn read_reach(reader: &mut Reader<'_>, section: Section<'_>, defaults: &Defaults
     }
 }
 
+/// The one engine of a node.
+enum EngineSpec {
+    Haproxy(HaproxySpec),
+    Relay(RelaySpec),
+}
+
+/// A node that names no engine has what the defaults name, else haproxy.
 fn read_engines(
     reader: &mut Reader<'_>,
     section: Section<'_>,
     defaults: &Defaults,
     reach: &Reach,
     place: Place,
-) -> Option<HaproxySpec> {
-    let part = match section.get("engines") {
-        None => HaproxyPart::default(),
-        Some(node) => {
-            let haproxy = reader.section(node, "engines")?.get("haproxy")?;
-            match haproxy.value {
-                Value::Bool(false) => return None,
-                Value::Bool(true) => HaproxyPart::default(),
-                _ => read_haproxy(reader, haproxy)?,
-            }
+) -> Option<EngineSpec> {
+    let (mut haproxy, mut relay) = (None, None);
+    if let Some(node) = section.get("engines") {
+        let engines = reader.section(node, "engines")?;
+        if let Some(node) = engines.get("relay") {
+            relay = read_relay(reader, node)?;
         }
+        if let Some(node) = engines.get("haproxy") {
+            haproxy = match node.value {
+                Value::Bool(false) => None,
+                Value::Bool(true) => Some(HaproxyPart::default()),
+                _ => Some(read_haproxy(reader, node)?),
+            };
+        }
+        if haproxy.is_some() && relay.is_some() {
+            let hint = "give the host two nodes, each with its own name, the same address and one engine";
+            reader.error(engines.key_place("relay"), "a node has one engine, and 'haproxy' stands here too", hint.to_owned());
+            return None;
+        }
+        if haproxy.is_none() && relay.is_none() {
+            return None;
+        }
+    } else if defaults.haproxy.is_none() && defaults.relay.is_some() {
+        relay = Some(RelayPart::default());
+    } else {
+        haproxy = Some(HaproxyPart::default());
+    }
+    let completed = match relay {
+        Some(part) => part.over(defaults.relay.as_ref()).complete(reach).map(EngineSpec::Relay),
+        None => haproxy.unwrap_or_default().over(defaults.haproxy.as_ref()).complete(reach).map(EngineSpec::Haproxy),
     };
-    match part.over(defaults.haproxy.as_ref()).complete(reach) {
+    match completed {
         Ok(spec) => Some(spec),
         Err((what, hint)) => {
             reader.error(place, what, hint);
@@ -158,16 +192,19 @@ fn read_engines(
 fn same_engine_twice(reader: &mut Reader<'_>, nodes: &[(NodeSpec, Place)]) {
     let mut seen: HashMap<String, (&NodeName, usize)> = HashMap::new();
     for (spec, place) in nodes {
-        let Some(haproxy) = &spec.haproxy else { continue };
         let host = match &spec.reach {
             Reach::Ssh(ssh) => format!("ssh {}:{:?}", ssh.host, ssh.port),
             Reach::Local => "local".to_owned(),
             Reach::None => String::new(),
         };
-        let engine = match &haproxy.access {
-            HaproxyAccess::Socket(path) => format!("{host} {}", path.display()),
-            HaproxyAccess::Tcp(address) => format!("{host} {address}"),
-            HaproxyAccess::Stats { url, .. } => url.clone(),
+        let engine = match (&spec.haproxy, &spec.relay) {
+            (Some(haproxy), _) => match &haproxy.access {
+                HaproxyAccess::Socket(path) => format!("{host} {}", path.display()),
+                HaproxyAccess::Tcp(address) => format!("{host} {address}"),
+                HaproxyAccess::Stats { url, .. } => url.clone(),
+            },
+            (None, Some(relay)) => format!("{host} {}", relay.socket.display()),
+            (None, None) => continue,
         };
         if let Some((name, line)) = seen.get(&engine).filter(|(name, _)| **name != spec.meta.name) {
             let what = format!("node '{}' is the same engine as '{name}' in line {line}", spec.meta.name);

@@ -39,9 +39,10 @@ impl<'n> Section<'n> {
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("the fleet file", &["version", "settings", "defaults", "nodes", "groups", "policies"]),
     ("settings", &["refresh", "timeout", "dead_after", "read_only", "max_reply"]),
-    ("defaults", &["zone", "role", "tags", "lock_dir", "ssh", "haproxy"]),
+    ("defaults", &["zone", "role", "tags", "lock_dir", "ssh", "haproxy", "relay"]),
     ("a node", &["name", "address", "zone", "role", "tags", "lock_dir", "ssh", "local", "engines"]),
-    ("engines", &["haproxy"]),
+    ("engines", &["haproxy", "relay"]),
+    ("relay", &["socket"]),
     (
         "ssh",
         &[

@@ -9,7 +9,7 @@ use crate::model::NodeName;
 
 use super::diagnostic::ConfigError;
 use super::duration::write_duration;
-use super::fleet::{ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, MinHealthy, NodeSpec, Reach, Settings, SshSpec};
+use super::fleet::{ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, MinHealthy, NodeSpec, Reach, RelaySpec, Settings, SshSpec};
 use super::haproxy_section::DEFAULT_CONFIG;
 use super::nodes::DEFAULT_LOCK_DIR;
 use super::secret::SecretRef;
@@ -166,10 +166,12 @@ fn node(out: &mut String, spec: &NodeSpec, shared: &Shared, note: Option<String>
             }
         }
     }
-    match &spec.haproxy {
-        None => line("engines", "{}".to_owned()),
-        Some(_) if shared.haproxy.is_some() => {}
-        Some(haproxy) => line("engines", format!("{{haproxy: {}}}", flow(&haproxy_pairs(haproxy, home)))),
+    match (&spec.haproxy, &spec.relay) {
+        (None, Some(relay)) if *relay == RelaySpec::default() => line("engines", "{relay: true}".to_owned()),
+        (None, Some(relay)) => line("engines", format!("{{relay: {{socket: {}}}}}", path(&relay.socket, None))),
+        (None, None) => line("engines", "{}".to_owned()),
+        (Some(_), _) if shared.haproxy.is_some() => {}
+        (Some(haproxy), _) => line("engines", format!("{{haproxy: {}}}", flow(&haproxy_pairs(haproxy, home)))),
     }
     if shared.lock_dir.is_none() && spec.lock_dir != Path::new(DEFAULT_LOCK_DIR) {
         line("lock_dir", path(&spec.lock_dir, None));

@@ -2,6 +2,7 @@
 
 pub mod handle;
 pub mod haproxy;
+pub mod inverse;
 pub mod relay;
 pub mod unusable;
 
@@ -13,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{
-    AddServer, Certificate, Change, EngineKind, NodeName, NodeObs, ServerRef, Session, StickTable, StickTableEntry, Target,
-    Worker,
+    AddServer, Certificate, Change, EngineKind, NodeName, NodeObs, NodeReading, ServerRef, Session, StickTable, StickTableEntry,
+    Target, Worker,
 };
 use crate::transport::TransportError;
 
@@ -69,8 +70,28 @@ pub enum Command {
     Socket(String),
     /// The form fields of a POST to the HTTP statistics page.
     HttpForm(Vec<(String, String)>),
+    /// One request to the agent's control API. `path` begins after the host; `body` is JSON, empty for none.
+    Api { method: ApiMethod, path: String, body: String },
     /// Waits until `show servers conn` says that the server can be removed (HAProxy before 3.0 cannot wait by itself).
     AwaitRemovable(ServerRef),
+}
+
+/// Methods that change something by the agent's control API.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ApiMethod {
+    Post,
+    Patch,
+    Delete,
+}
+
+impl ApiMethod {
+    pub const fn word(self) -> &'static str {
+        match self {
+            ApiMethod::Post => "POST",
+            ApiMethod::Patch => "PATCH",
+            ApiMethod::Delete => "DELETE",
+        }
+    }
 }
 
 impl fmt::Display for Command {
@@ -84,6 +105,8 @@ impl fmt::Display for Command {
                 }
                 Ok(())
             }
+            Command::Api { method, path, body } if body.is_empty() => write!(f, "{} {path}", method.word()),
+            Command::Api { method, path, body } => write!(f, "{} {path} {body}", method.word()),
             Command::AwaitRemovable(server) => write!(f, "(wait until {server} is removable)"),
         }
     }
@@ -114,6 +137,9 @@ pub trait Engine: Send + Sync + fmt::Debug {
         None
     }
     fn workers(&self) -> Option<&dyn Workers> {
+        None
+    }
+    fn node_readings(&self) -> Option<&dyn NodeReadings> {
         None
     }
 }
@@ -155,4 +181,10 @@ pub trait Certificates: Send + Sync {
 #[async_trait]
 pub trait Workers: Send + Sync {
     async fn workers(&self, deadline: Duration) -> Result<Vec<Worker>>;
+}
+
+/// The node that the engine runs on: load, memory, disks, network, sockets.
+#[async_trait]
+pub trait NodeReadings: Send + Sync {
+    async fn reading(&self, deadline: Duration) -> Result<NodeReading>;
 }

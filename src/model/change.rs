@@ -35,6 +35,9 @@ impl fmt::Display for Target {
     }
 }
 
+/// Largest weight of a server, as HAProxy has it.
+pub const MAX_WEIGHT: u16 = 256;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Weight {

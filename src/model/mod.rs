@@ -4,14 +4,16 @@ pub mod change;
 pub mod exit;
 pub mod fleet_view;
 pub mod ids;
+pub mod node_reading;
 pub mod observation;
 pub mod sanitize;
 pub mod server_state;
 
-pub use change::{AddServer, Change, CheckKind, Start, Target, Weight};
+pub use change::{AddServer, Change, CheckKind, MAX_WEIGHT, Start, Target, Weight};
 pub use exit::Exit;
 pub use fleet_view::{FleetView, Health, NodeMeta, NodeView, Problem};
 pub use ids::{NodeName, PoolName, ServerName, ServerRef};
+pub use node_reading::{AgentUse, CpuUse, DiskUse, ListeningSocket, MemoryUse, NetworkInterface, NodeReading, TcpStates};
 pub use observation::{
     Certificate, Check, Drift, EngineInfo, EngineKind, Fields, FrontendObs, Gauges, NodeObs, PoolObs, ServerObs, Session,
     SocketLevel, StickTable, StickTableEntry, Worker,

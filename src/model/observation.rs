@@ -13,12 +13,15 @@ use super::{AdminState, NodeName, PoolName, ServerName, ServerStatus};
 #[serde(rename_all = "snake_case")]
 pub enum EngineKind {
     Haproxy,
+    /// lbdeck's own agent and its relay.
+    Relay,
 }
 
 impl EngineKind {
     pub const fn label(self) -> &'static str {
         match self {
             EngineKind::Haproxy => "haproxy",
+            EngineKind::Relay => "relay",
         }
     }
 }

@@ -88,6 +88,11 @@ impl LeaseFile {
         }
     }
 
+    /// None for what is no lease, or one that a newer lbdeck wrote.
+    pub fn parse(bytes: &[u8]) -> Option<LeaseFile> {
+        serde_json::from_slice::<LeaseFile>(bytes).ok().filter(|l| l.version == VERSION)
+    }
+
     pub fn name(&self) -> LeaseName {
         lease_name(&super::lock::key(&self.engine, &self.target), &self.target, &self.id, self.ends)
     }
@@ -145,7 +150,7 @@ pub async fn read(
     deadline: Duration,
 ) -> Result<Option<LeaseFile>, TransportError> {
     match bounded(dir, deadline, files.read(&dir.join(name.file()), LIMIT)).await {
-        Ok(bytes) => Ok(serde_json::from_slice::<LeaseFile>(&bytes).ok().filter(|l| l.version == VERSION && l.name() == *name)),
+        Ok(bytes) => Ok(LeaseFile::parse(&bytes).filter(|l| l.name() == *name)),
         Err(TransportError::NotFound { .. }) => Ok(None),
         Err(e) => Err(e),
     }

@@ -11,7 +11,7 @@ pub mod event;
 mod give_back;
 mod guard;
 mod inner;
-mod lease_files;
+pub mod lease_files;
 pub mod lock;
 pub mod plan;
 pub mod planner;

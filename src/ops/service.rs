@@ -158,7 +158,12 @@ impl Ops {
 
     /// Gives back every lease that has ended, whoever made it.
     pub async fn sweep(&self) -> SweepReport {
-        sweep::sweep(self).await
+        sweep::sweep(self, |lease| lease.has_ended(Timestamp::now())).await
+    }
+
+    /// Gives back the leases of these ids, whatever their end: for the agent, which counts time by itself.
+    pub async fn sweep_these(&self, ids: &[String]) -> SweepReport {
+        sweep::sweep(self, |lease| ids.contains(&lease.id)).await
     }
 
     /// As [`Ops::sweep`], but only where this machine knows of a lease that has ended: costs a look into the store. For the

@@ -80,7 +80,8 @@ fn forget(leases: Vec<Lease>, vanished: &[(String, NodeName)]) -> Vec<Lease> {
         .collect()
 }
 
-pub async fn sweep(ops: &Ops) -> SweepReport {
+/// Gives back the leases that are `due`.
+pub async fn sweep(ops: &Ops, due: impl Fn(&Lease) -> bool) -> SweepReport {
     let inner = ops.inner();
     let mut report = SweepReport::default();
     if inner.sweeping.swap(true, Ordering::AcqRel) {
@@ -88,9 +89,7 @@ pub async fn sweep(ops: &Ops) -> SweepReport {
     }
     inner.ended_seen.store(false, Ordering::Release);
     // Oldest first: of several on one server, the later ones inherit what the earlier give back to.
-    let open = leases(inner).await;
-    let now = Timestamp::now();
-    for lease in open.into_iter().filter(|l| l.has_ended(now)) {
+    for lease in leases(inner).await.into_iter().filter(due) {
         give_back(ops, lease, &mut report).await;
     }
     inner.sweeping.store(false, Ordering::Release);
@@ -100,7 +99,7 @@ pub async fn sweep(ops: &Ops) -> SweepReport {
 /// Behind an operation: its look at the nodes may have shown leases that nobody gave back.
 pub async fn after_operation(inner: &Arc<Inner>) {
     if inner.ended_seen.load(Ordering::Acquire) {
-        let report = sweep(&Ops::of(Arc::clone(inner))).await;
+        let report = Ops::of(Arc::clone(inner)).sweep().await;
         for (lease, why) in &report.failed {
             tracing::warn!(lease = %lease.id, why, "an ended lease could not be given back");
         }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is changed, but for a file of a moment in the lock folder: whether locks can be made shows only by making one.
 
+mod agent;
 mod engine;
 mod fleet;
 mod host;

@@ -7,7 +7,7 @@ use crate::engine::NodeHandle;
 use crate::model::NodeObs;
 use crate::transport::{Limits, Transport, TransportError};
 
-use super::{Finding, Findings, engine, host};
+use super::{Finding, Findings, agent, engine, host};
 
 /// Looks in all may take so many times the deadline of one.
 const LOOKS: u32 = 6;
@@ -53,6 +53,10 @@ async fn look(handle: &NodeHandle, spec: &NodeSpec, settings: &Settings, found: 
             "reached over HTTP or TCP alone: no place for locks, no clock, no syslog",
             "where the node can be reached by ssh, say so (ssh: true); else only this machine's locks hold",
         );
+    }
+    if let Some(relay) = &spec.relay {
+        *obs = agent::observe(handle, relay, settings, found).await;
+        return;
     }
     let Some(haproxy) = &spec.haproxy else {
         found.ok("haproxy", "no engine is configured");

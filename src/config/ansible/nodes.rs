@@ -60,6 +60,7 @@ fn to_node(host: &str, vars: &Vars, base: &Path, home: Option<&Path>, notes: &mu
         meta: NodeMeta { name: host.into(), address, zone: None, role: None, tags: Vec::new(), groups: Vec::new() },
         reach: if local { Reach::Local } else { Reach::Ssh(Box::new(spec)) },
         haproxy: None,
+        relay: None,
         lock_dir: PathBuf::from(DEFAULT_LOCK_DIR),
     }
 }

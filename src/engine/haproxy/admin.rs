@@ -34,8 +34,8 @@ pub(super) async fn send(socket: &Socket, commands: &[Command], deadline: Deadli
                 patient = true;
                 await_removable(socket, &mut talk, server, deadline).await?
             }
-            Command::HttpForm(_) => {
-                let what = format!("'{command}' is for the statistics page, and this is a socket");
+            Command::HttpForm(_) | Command::Api { .. } => {
+                let what = format!("'{command}' is not for a statistics socket");
                 return Err(EngineError::NotAllowed { at: socket.describe(), what, hint: "plan again".into() });
             }
         };

@@ -101,12 +101,12 @@ fn the_level_is_asked_first_and_what_was_is_brought_back() {
     }
     let obs = seen("2.6", SocketLevel::Unknown);
     assert!(command::encode(&target, &Change::Drain, &obs).is_ok(), "who does not know tries, and reads the reply");
-    let back = |change: Change| command::inverse(&target, &change, &obs);
+    let back = |change: Change| inverse::inverse(&target, &change, &obs);
     assert_eq!(back(Change::Drain), [Change::Ready]);
     assert_eq!(back(Change::MaxConn(1)), [Change::MaxConn(50)]);
     assert_eq!(back(Change::Weight(Weight::Absolute(0))), [Change::Weight(Weight::Absolute(10))]);
     assert_eq!(back(addition()), [Change::RemoveServer]);
     assert_eq!(back(Change::KillSessions), [], "nothing brings these back");
     let gone = Target::Server(ServerRef::new("web", "w9"));
-    assert_eq!(command::inverse(&gone, &Change::Drain, &obs), []);
+    assert_eq!(inverse::inverse(&gone, &Change::Drain, &obs), []);
 }

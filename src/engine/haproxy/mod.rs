@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::config::{HaproxyAccess, HaproxySpec, Settings};
-use crate::engine::{Admin, Certificates, Command, Engine, EngineError, Result, Sessions, Tables, Want, Workers};
+use crate::engine::{Admin, Certificates, Command, Engine, EngineError, Result, Sessions, Tables, Want, Workers, inverse};
 use crate::model::{
     AddServer, Certificate, Change, EngineKind, Fields, NodeName, NodeObs, ServerRef, Session, StickTable, StickTableEntry,
     Target, Worker,
@@ -305,7 +305,7 @@ impl Admin for Haproxy {
             (Target::Server(server), Change::RemoveServer) => {
                 self.again(server, seen).map(|again| Change::AddServer(again.add)).into_iter().collect()
             }
-            _ => command::inverse(target, change, seen),
+            _ => inverse::inverse(target, change, seen),
         }
     }
     fn lost(&self, target: &Target, change: &Change, seen: &NodeObs) -> Option<String> {

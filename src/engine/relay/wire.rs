@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Change, Target};
 
+pub use crate::model::NodeReading;
+
 /// The versions of the control API that this build speaks: the path begins with `/v1`.
 pub const API: ApiRange = ApiRange { oldest: 1, newest: 1 };
 
@@ -327,7 +329,7 @@ pub struct ServerChange {
     pub checks_on: Option<bool>,
 }
 
-/// `POST /v1/servers/POOL/SERVER`: a server that the configuration does not have. It starts ready.
+/// `POST /v1/servers/POOL/SERVER`: a server that the configuration does not have.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewServer {
@@ -342,6 +344,9 @@ pub struct NewServer {
     pub check: bool,
     #[serde(default)]
     pub backup: bool,
+    /// The state that it starts in (default: ready).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<Admin>,
 }
 
 /// `PATCH /v1/listeners/LISTENER`.
@@ -494,128 +499,6 @@ pub struct Failure {
     /// Where a configuration is wrong, each with file, line and column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
-}
-
-/// `GET /v1/node`: the node itself. What the system does not tell is None or empty.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Node {
-    pub at: Option<Timestamp>,
-    pub hostname: String,
-    pub kernel: String,
-    pub uptime_s: u64,
-    pub cores: u32,
-    /// Over 1, 5 and 15 minutes.
-    pub load: [f64; 3],
-    /// Percent of all cores since the reading before: user, system, waiting for disks, stolen by the hypervisor.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<Cpu>,
-    pub memory: Memory,
-    pub disks: Vec<Disk>,
-    pub interfaces: Vec<Interface>,
-    /// Entries in use and the most there may be; None without conntrack.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub conntrack: Option<(u64, u64)>,
-    /// File handles in use and the most there may be, of the whole system.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub files: Option<(u64, u64)>,
-    pub tcp: TcpStates,
-    pub listening: Vec<Listening>,
-    /// The agent itself.
-    pub agent: AgentUse,
-    /// What could not be read, and why.
-    pub notes: Vec<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Cpu {
-    pub user: f64,
-    pub system: f64,
-    pub iowait: f64,
-    pub steal: f64,
-    pub idle: f64,
-}
-
-/// Bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Memory {
-    pub total: u64,
-    pub available: u64,
-    pub swap_total: u64,
-    pub swap_free: u64,
-}
-
-/// Bytes.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Disk {
-    pub mount: String,
-    pub device: String,
-    pub kind: String,
-    pub total: u64,
-    pub available: u64,
-    pub inodes: u64,
-    pub inodes_free: u64,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Interface {
-    pub name: String,
-    pub up: bool,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    /// Bytes a second since the reading before; None at the first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_in: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_out: Option<u64>,
-    /// Errors and drops, both directions.
-    pub errors: u64,
-    pub drops: u64,
-}
-
-/// How many TCP sockets of the node are in which state, IPv4 and IPv6 together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TcpStates {
-    pub established: u64,
-    pub syn_sent: u64,
-    pub syn_recv: u64,
-    pub fin_wait: u64,
-    pub time_wait: u64,
-    pub close_wait: u64,
-    pub last_ack: u64,
-    pub listen: u64,
-    pub closing: u64,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Listening {
-    /// `tcp` or `udp`.
-    pub protocol: String,
-    /// `0.0.0.0:443`, `[::]:443`.
-    pub address: String,
-    /// Connections that wait to be accepted (TCP), bytes that wait to be read (UDP).
-    pub waiting: u64,
-    /// Process, where it may be seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub process: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct AgentUse {
-    /// Resident memory in bytes.
-    pub memory: u64,
-    pub open_files: u64,
-    pub open_files_limit: u64,
-    pub threads: u64,
-    /// CPU milliseconds since the start.
-    pub cpu_ms: u64,
 }
 
 #[cfg(test)]
