@@ -189,7 +189,7 @@ impl Client {
         let mut body = response.into_body();
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| EngineError::from(self.closed(&format!("in the answer to {path}: {e}"))))?;
+            let frame = frame.map_err(|e| self.closed(&format!("in the answer to {path}: {e}")))?;
             let Some(data) = frame.data_ref() else { continue };
             if bytes.len() + data.len() > self.max_reply {
                 return Err(
