@@ -29,6 +29,10 @@ pub struct TuiArgs {
     /// Leave the mouse to the terminal (for selecting text)
     #[arg(long)]
     no_mouse: bool,
+
+    /// Draw with ASCII only (by itself where the locale or the terminal has no UTF-8)
+    #[arg(long)]
+    ascii: bool,
 }
 
 fn themes() -> impl TypedValueParser<Value = ThemeName> {
@@ -54,6 +58,7 @@ impl TuiArgs {
             theme: self.theme,
             no_color: context.printer.is_plain(),
             no_mouse: self.no_mouse,
+            ascii: self.ascii || tui::wants_ascii(|name| std::env::var(name).ok()),
             prompts: Some(prompts),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()

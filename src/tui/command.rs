@@ -69,6 +69,8 @@ impl Action {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {
     Quit,
+    /// Stop until the shell's `fg`.
+    Suspend,
     Help,
     CommandLine,
     Filter,
@@ -117,6 +119,7 @@ impl Command {
     pub const fn help(self) -> &'static str {
         match self {
             Command::Quit => "quit",
+            Command::Suspend => "suspend (the shell's fg goes on)",
             Command::Help => "help",
             Command::CommandLine => "command line",
             Command::Filter => "filter by a regular expression",

@@ -113,6 +113,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(&[char('/')], Command::Filter, Some("filter")),
     bind(&[char('?'), key(KeyCode::F(1))], Command::Help, Some("help")),
     bind(&[char('q'), ctrl('c')], Command::Quit, Some("quit")),
+    bind(&[ctrl('z')], Command::Suspend, None),
     bind(&[key(KeyCode::Up), char('k')], Command::Up, None),
     bind(&[key(KeyCode::Down), char('j')], Command::Down, None),
     bind(&[key(KeyCode::PageUp), ctrl('b')], Command::PageUp, None),

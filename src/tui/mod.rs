@@ -16,3 +16,4 @@ pub mod view;
 pub mod widget;
 
 pub use runner::{Options, run};
+pub use view::ascii::is_wanted as wants_ascii;

@@ -8,6 +8,8 @@ use crossterm::event::{Event as TermEvent, EventStream};
 use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use futures::StreamExt;
 use jiff::Timestamp;
+use nix::sys::signal::{Signal as StopSignal, kill};
+use nix::unistd::Pid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -30,6 +32,8 @@ const TICK: Duration = Duration::from_millis(500);
 const PICTURE_SHARE: u32 = 40;
 /// How long leaving waits for operations that were asked to stop, and for what is written after they end.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// A process that was told to stop has stopped by then, in its own time.
+const STOPPED_BY_THEN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub struct Options {
@@ -38,6 +42,8 @@ pub struct Options {
     pub no_color: bool,
     /// Leave the mouse to the terminal.
     pub no_mouse: bool,
+    /// Draw with ASCII only.
+    pub ascii: bool,
     /// Questions of connections: the other end of `Prompting::Channel`.
     pub prompts: Option<mpsc::Receiver<PromptRequest>>,
 }
@@ -61,6 +67,7 @@ pub async fn run(app: App, options: Options) -> anyhow::Result<Exit> {
 
     let theme = ThemeName::initial(options.theme, options.no_color);
     let mut state = State::new(app.fleet.clone(), app.collector.view(), theme, clock());
+    state.ascii = options.ascii;
     let mut tasks = Tasks::new(app.clone(), sender);
     state.ask(Effect::Unfinished);
     state.ask(Effect::Sweep { if_due: true });
@@ -95,10 +102,21 @@ async fn console(
                 return Ok(Exit::Ok);
             }
         }
+        if std::mem::take(&mut state.suspend_asked) {
+            suspend(screen, signals).await?;
+        }
         paint(screen, state)?;
         let first = tokio::select! {
             biased;
-            () = signals.any() => return Ok(Exit::Ok),
+            sign = signals.any() => match sign {
+                Sign::End => return Ok(Exit::Ok),
+                // Somebody else stopped us (kill -STOP) and let us go on: the shell has had the terminal meanwhile.
+                Sign::GoOn => {
+                    screen.give_back();
+                    screen.take_again().context("cannot take the terminal again")?;
+                    continue;
+                }
+            },
             event = events.recv() => match event {
                 Some(event) => event,
                 None => return Ok(Exit::Ok),
@@ -156,6 +174,16 @@ fn paint(screen: &mut Screen, state: &mut State) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Stops this process and what runs with it in the foreground, as the shell's Ctrl-Z does, until the shell's `fg`.
+async fn suspend(screen: &mut Screen, signals: &mut Signals) -> anyhow::Result<()> {
+    screen.give_back();
+    // The whole group: behind `cargo run` the shell waits for the parent, and would not see us stop alone.
+    kill(Pid::from_raw(0), StopSignal::SIGTSTP).context("cannot stop")?;
+    // Nobody stops where no shell could ever let us go on; then nothing comes, and the console goes on.
+    let _ = tokio::time::timeout(STOPPED_BY_THEN, signals.go_on.recv()).await;
+    screen.take_again().context("cannot take the terminal again")
+}
+
 /// Operations that still run are asked to stop, and waited for a little: their locks are given back, their outcome recorded.
 async fn wind_down(state: &State, tasks: &mut Tasks, events: &mut mpsc::Receiver<Event>) {
     let mut running: Vec<u64> = state.running().map(|r| r.id).collect();
@@ -196,11 +224,19 @@ async fn pass_prompts(mut prompts: mpsc::Receiver<PromptRequest>, events: mpsc::
     }
 }
 
-/// Signals that end the console as `q` does, at once.
+/// What a signal asks for.
+enum Sign {
+    End,
+    GoOn,
+}
+
+/// Signals that end the console as `q` does, at once, and the one that goes on after a stop.
 struct Signals {
     terminate: Signal,
     hang_up: Signal,
     interrupt: Signal,
+    /// The end of a suspension.
+    go_on: Signal,
 }
 
 impl Signals {
@@ -210,13 +246,15 @@ impl Signals {
             terminate: one(SignalKind::terminate())?,
             hang_up: one(SignalKind::hangup())?,
             interrupt: one(SignalKind::interrupt())?,
+            go_on: one(SignalKind::from_raw(StopSignal::SIGCONT as i32))?,
         })
     }
-    async fn any(&mut self) {
+    async fn any(&mut self) -> Sign {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Sign::End,
+            _ = self.hang_up.recv() => Sign::End,
+            _ = self.interrupt.recv() => Sign::End,
+            _ = self.go_on.recv() => Sign::GoOn,
         }
     }
 }

@@ -19,6 +19,7 @@ static HOOK: Once = Once::new();
 /// Raw mode and the alternate screen, for as long as it lives.
 pub struct Screen {
     pub terminal: Terminal<CrosstermBackend<Stdout>>,
+    mouse: bool,
 }
 
 impl Screen {
@@ -30,19 +31,36 @@ impl Screen {
                 before(info);
             }));
         });
-        enable_raw_mode()?;
-        TAKEN.store(true, Ordering::SeqCst);
-        let guard = Restore;
-        execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
-        if mouse {
-            execute!(io::stdout(), EnableMouseCapture)?;
-        }
-        // Not by `Terminal::clear`, which asks where the cursor is: a terminal that does not answer must do too.
-        execute!(io::stdout(), Clear(ClearType::All))?;
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-        std::mem::forget(guard);
-        Ok(Screen { terminal })
+        take_modes(mouse)?;
+        let terminal = Terminal::new(CrosstermBackend::new(io::stdout())).inspect_err(|_| restore())?;
+        Ok(Screen { terminal, mouse })
     }
+
+    /// The terminal is somebody else's until [`Screen::take_again`].
+    pub fn give_back(&mut self) {
+        restore();
+    }
+
+    /// Takes it as at first. The next frame is drawn whole: nothing of the old one is there any more.
+    pub fn take_again(&mut self) -> io::Result<()> {
+        take_modes(self.mouse)?;
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
+    }
+}
+
+fn take_modes(mouse: bool) -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    let guard = Restore;
+    execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
+    if mouse {
+        execute!(io::stdout(), EnableMouseCapture)?;
+    }
+    // Not by `Terminal::clear`, which asks where the cursor is: a terminal that does not answer must do too.
+    execute!(io::stdout(), Clear(ClearType::All))?;
+    std::mem::forget(guard);
+    Ok(())
 }
 
 /// False after a panic anywhere gave the terminal back: nothing may be drawn then.

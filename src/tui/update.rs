@@ -26,7 +26,11 @@ pub fn update(state: &mut State, clock: Clock, event: Event) {
     match event {
         Event::Terminal(TermEvent::Key(key)) if key.kind != KeyEventKind::Release => {
             view::prepare(state);
-            on_key(state, &key);
+            // In a dialog or while typing too: what was begun there is there again afterwards.
+            match keymap::command(state.screen().kind(), &key) {
+                Some(Command::Suspend) => state.suspend_asked = true,
+                _ => on_key(state, &key),
+            }
         }
         Event::Terminal(TermEvent::Mouse(mouse)) => {
             view::prepare(state);
@@ -446,6 +450,7 @@ pub fn execute(state: &mut State, command: Command) {
         }
         Command::StopOperation => stop(state),
         Command::Act(action) => state.open_action(action),
+        Command::Suspend => state.suspend_asked = true,
         Command::Quit => quit(state),
     }
 }

@@ -219,6 +219,7 @@ fn a_terminal_gets_the_console_and_gets_itself_back() {
     let mut lab = in_a_terminal(tmp.path());
     lab.press(":quit\r");
     assert_eq!(lab.ends(), 0);
+    lab.assert_restored();
     assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
 }
 
@@ -228,5 +229,6 @@ fn a_signal_ends_the_console_of_the_lab_in_order() {
     let mut lab = in_a_terminal(tmp.path());
     lab.signal(Signal::SIGTERM);
     assert_eq!(lab.ends(), 1);
+    lab.assert_restored();
     assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
 }

@@ -99,6 +99,10 @@ pub struct State {
     pub fleet: Arc<Fleet>,
     pub clock: Clock,
     pub theme: Theme,
+    /// Draw with ASCII only.
+    pub ascii: bool,
+    /// The runner is to stop the process before it draws again.
+    pub suspend_asked: bool,
     pub view: Arc<FleetView>,
     pub sums: FleetSums,
     pub index: Index,
@@ -175,6 +179,8 @@ impl State {
             command_history: Vec::new(),
             leaving: false,
             sweep_asked: false,
+            suspend_asked: false,
+            ascii: false,
             numbers: 0,
             effects: Vec::new(),
         };

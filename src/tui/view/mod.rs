@@ -1,7 +1,8 @@
 //! What the state looks like. `prepare` brings rows up to date once; `draw` only reads, does no I/O, and tells what it put
 //! where, so that clicks and page keys mean what is seen.
 
-pub mod audit;
+pub mod ascii;
+mod audit;
 pub mod bars;
 pub mod fields;
 pub mod form;
@@ -112,6 +113,9 @@ pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>) -> Frame {
     if area.width < LEAST.0 || area.height < LEAST.1 {
         bars::compact(state, canvas, area);
         question::draw(state, canvas, area);
+        if state.ascii {
+            ascii::apply(canvas.buffer_mut());
+        }
         return frame;
     }
     let line = |y: u16| Rect { y, height: 1, ..area };
@@ -132,6 +136,9 @@ pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>) -> Frame {
     help::draw(state, canvas, area);
     form::draw(state, canvas, area, &mut frame);
     question::draw(state, canvas, area);
+    if state.ascii {
+        ascii::apply(canvas.buffer_mut());
+    }
     frame
 }
 

@@ -4,19 +4,16 @@
 //! that ours is among them.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use lbdeck::config::{self, HaproxyAccess, NodeSpec, Reach};
-use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+use portable_pty::CommandBuilder;
 
 use crate::support::haproxy::{Haproxy, Pool};
 use crate::support::sshd::{Sshd, user};
-use crate::support::wait;
+use crate::support::terminal::Terminal;
 
 /// A home folder and a working folder of its own.
 struct Desk {
@@ -187,37 +184,21 @@ fn a_script_must_say_where_hosts_come_from() {
 #[test]
 fn in_a_terminal_it_asks() {
     let (desk, haproxy) = (Desk::new(), haproxy());
-    let pty = native_pty_system().openpty(PtySize { rows: 40, cols: 160, pixel_width: 0, pixel_height: 0 }).unwrap();
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_lbdeck"));
     command.args(["fleet", "init"]);
     command.env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap());
     command.env("HOME", desk.home());
-    command.env("TERM", "xterm");
     command.cwd(desk.work());
-    let mut child = pty.slave.spawn_command(command).unwrap();
-    drop(pty.slave);
-    let screen = Arc::new(Mutex::new(String::new()));
-    let mut reader = pty.master.try_clone_reader().unwrap();
-    let sink = screen.clone();
-    let pump = std::thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        while let Ok(n @ 1..) = reader.read(&mut bytes) {
-            sink.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..n]));
-        }
-    });
-    let mut keys = pty.master.take_writer().unwrap();
-    let mut answer = |question: &str, text: &str| {
-        wait::until(question, Duration::from_secs(20), || screen.lock().unwrap().contains(question).then_some(()));
-        keys.write_all(text.as_bytes()).unwrap();
-    };
-    answer("Nodes come from", "\x1b[B\x1b[B\r");
-    answer("separated by blanks", "local\r");
-    answer("Write the fleet file to", "\r");
-    let status = child.wait().unwrap();
-    drop(pty.master);
-    pump.join().unwrap();
-    assert_eq!(status.exit_code(), 0, "{}", screen.lock().unwrap());
+    let mut terminal = Terminal::start(command, (160, 40));
+    for (question, answer) in
+        [("Nodes come from", "\x1b[B\x1b[B\r"), ("separated by blanks", "local\r"), ("Write the fleet file to", "\r")]
+    {
+        terminal.wrote(question);
+        terminal.press(answer);
+    }
+    let (code, said) = terminal.ends_with();
+    assert_eq!(code, 0, "{said}");
     assert_eq!(ours(&desk.file(), &haproxy).reach, Reach::Local);
-    assert!(screen.lock().unwrap().contains("fleet check"), "next steps are told");
+    assert!(said.contains("fleet check"), "next steps are told");
 }

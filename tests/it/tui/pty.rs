@@ -1,38 +1,41 @@
 //! The real program in a real pseudo-terminal, on real haproxy.
 
-use std::io::{Read, Write};
-use std::num::NonZeroU16;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::LocalFlags;
-use nix::unistd::Pid;
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use nix::sys::signal::Signal;
+use portable_pty::CommandBuilder;
 use tempfile::TempDir;
 
 use crate::support::app::{App, HeldRequest};
 use crate::support::haproxy::{Haproxy, Pool};
+use crate::support::terminal::Terminal;
 use crate::support::wait::until;
 
 const LONG: Duration = Duration::from_secs(20);
 
-fn cells(n: u16) -> NonZeroU16 {
-    NonZeroU16::new(n).expect("a terminal has a size")
-}
-
-/// lbdeck in a terminal of its own. Ends with the value.
+/// lbdeck in a terminal of its own, in a folder that has a fleet file and its memory.
 struct Session {
-    master: Box<dyn MasterPty + Send>,
-    child: Box<dyn Child + Send + Sync>,
-    keyboard: Box<dyn Write + Send>,
-    screen: Arc<Mutex<vt100::Parser>>,
+    terminal: Terminal,
     dir: Arc<TempDir>,
 }
 
+impl std::ops::Deref for Session {
+    type Target = Terminal;
+    fn deref(&self) -> &Terminal {
+        &self.terminal
+    }
+}
+
+impl std::ops::DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Terminal {
+        &mut self.terminal
+    }
+}
+
 impl Session {
-    fn start(fleet: &str, (columns, rows): (u16, u16)) -> Session {
-        Session::with(fleet, (columns, rows), &[])
+    fn start(fleet: &str, size: (u16, u16)) -> Session {
+        Session::with(fleet, size, &[])
     }
 
     fn with(fleet: &str, size: (u16, u16), environment: &[(&str, &str)]) -> Session {
@@ -42,91 +45,22 @@ impl Session {
     }
 
     /// In a folder that has a fleet file, and perhaps the memory of a run before.
-    fn open(dir: Arc<TempDir>, (columns, rows): (u16, u16), environment: &[(&str, &str)]) -> Session {
-        let file = dir.path().join("lbdeck.yaml");
-        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
-        let pty = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_lbdeck"));
-        command.arg("--fleet");
-        command.arg(&file);
-        command.arg("tui");
-        command.env("LBDECK_STATE", dir.path().join("state"));
-        command.env("TERM", "xterm-256color");
-        command.env_remove("NO_COLOR");
-        for (name, value) in environment {
-            command.env(name, value);
-        }
-        let child = pty.slave.spawn_command(command).unwrap();
-        drop(pty.slave);
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(rows), cells(columns), 0)));
-        let (mut output, parser) = (pty.master.try_clone_reader().unwrap(), screen.clone());
-        std::thread::spawn(move || {
-            let mut bytes = [0; 8192];
-            while let Ok(n @ 1..) = output.read(&mut bytes) {
-                parser.lock().unwrap().process(&bytes[..n]);
-            }
-        });
-        let keyboard = pty.master.take_writer().unwrap();
-        Session { master: pty.master, child, keyboard, screen, dir }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
-        self.keyboard.flush().unwrap();
-    }
-
-    fn text(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
-    }
-
-    fn sees(&self, what: &str) {
-        self.sees_that(what, |text| text.contains(what));
-    }
-
-    fn sees_that(&self, what: &str, holds: impl Fn(&str) -> bool) {
-        let end = Instant::now() + LONG;
-        while !holds(&self.text()) {
-            assert!(Instant::now() < end, "never saw {what} on\n{}", self.text());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn resize(&self, columns: u16, rows: u16) {
-        self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(columns));
-        self.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.process_id().unwrap()).unwrap()), signal).unwrap();
-    }
-
-    /// Waits for its end; the exit code (130-like for signals that killed it).
-    fn ends(&mut self) -> u32 {
-        until("lbdeck ends", LONG, || self.child.try_wait().unwrap()).exit_code()
-    }
-
-    /// The terminal is as it was: main screen, visible cursor, no mouse, no raw mode.
-    fn assert_restored(&self) {
-        until("the terminal is restored", LONG, || {
-            let parser = self.screen.lock().unwrap();
-            let screen = parser.screen();
-            let restored = !screen.alternate_screen()
-                && !screen.hide_cursor()
-                && !screen.bracketed_paste()
-                && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None;
-            restored.then_some(())
-        });
-        let flags = self.master.get_termios().expect("a pty has settings").local_flags.bits();
-        let cooked = (LocalFlags::ECHO | LocalFlags::ICANON).bits();
-        assert_eq!(flags & cooked, cooked, "left raw");
+    fn open(dir: Arc<TempDir>, size: (u16, u16), environment: &[(&str, &str)]) -> Session {
+        let terminal = Terminal::start(console(&dir, environment), size);
+        Session { terminal, dir }
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+fn console(dir: &TempDir, environment: &[(&str, &str)]) -> CommandBuilder {
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_lbdeck"));
+    command.arg("--fleet");
+    command.arg(dir.path().join("lbdeck.yaml"));
+    command.arg("tui");
+    command.env("LBDECK_STATE", dir.path().join("state"));
+    for (name, value) in environment {
+        command.env(name, value);
     }
+    command
 }
 
 /// A fleet file with these haproxies as nodes lb1, lb2 …
@@ -235,41 +169,78 @@ fn what_a_killed_console_left_behind_is_offered_at_the_next_start() {
     assert_eq!(next.ends(), 0);
 }
 
-/// What the next test runs in a terminal of its own.
-#[test]
-#[ignore = "ends in a panic: the child of a_panic_gives_the_terminal_back"]
-fn takes_the_terminal_and_panics() {
-    let _screen = lbdeck::tui::terminal::Screen::take(true).unwrap();
-    panic!("the panic that was asked for");
-}
+/// Set for the run of the next test inside itself, in a terminal of its own.
+const PANICS: &str = "LBDECK_TEST_PANICS_IN_THE_CONSOLE";
 
 #[test]
 fn a_panic_gives_the_terminal_back() {
-    let pty = native_pty_system().openpty(PtySize::default()).unwrap();
+    if std::env::var_os(PANICS).is_some() {
+        let _screen = lbdeck::tui::terminal::Screen::take(true).unwrap();
+        panic!("the panic that was asked for");
+    }
     let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "tui::pty::takes_the_terminal_and_panics", "--ignored", "--nocapture", "--test-threads=1"]);
-    let child = pty.slave.spawn_command(command).unwrap();
-    drop(pty.slave);
-    let screen = Arc::new(Mutex::new(vt100::Parser::default()));
-    let bytes = Arc::new(Mutex::new(Vec::new()));
-    let (mut output, parser, log) = (pty.master.try_clone_reader().unwrap(), screen.clone(), bytes.clone());
-    let reader = std::thread::spawn(move || {
-        let mut chunk = [0; 8192];
-        while let Ok(n @ 1..) = output.read(&mut chunk) {
-            parser.lock().unwrap().process(&chunk[..n]);
-            log.lock().unwrap().extend_from_slice(&chunk[..n]);
-        }
-    });
-    let keyboard = pty.master.take_writer().unwrap();
-    let mut session = Session { master: pty.master, child, keyboard, screen, dir: Arc::new(TempDir::new().unwrap()) };
-    assert_eq!(session.ends(), 101, "the child panicked");
-    session.assert_restored();
-    drop(session);
-    reader.join().unwrap();
-    let bytes = bytes.lock().unwrap();
-    let all = String::from_utf8_lossy(&bytes);
+    command.args(["--exact", "tui::pty::a_panic_gives_the_terminal_back", "--nocapture", "--test-threads=1"]);
+    command.env(PANICS, "1");
+    let mut terminal = Terminal::start(command, (80, 24));
+    assert_eq!(terminal.ends(), 101, "the child panicked");
+    terminal.assert_restored();
+    let (_, all) = terminal.ends_with();
     let (left, said) = (all.find("\x1b[?1049l").unwrap(), all.find("the panic that").unwrap());
     assert!(left < said, "the panic's words are on the screen that stays");
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_back_and_fg_takes_it_again() {
+    let app = App::start("app");
+    let haproxy = web(&app);
+    // A shell with job control, as a person has: it says what stopped, and lets it go on.
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("lbdeck.yaml"), fleet(&[&haproxy])).unwrap();
+    let mut command = CommandBuilder::new("bash");
+    command.args(["--norc", "--noprofile", "-i"]);
+    command.env("LBDECK_STATE", dir.path().join("state"));
+    command.env("PS1", "ready> ");
+    let mut shell = Terminal::start(command, (100, 30));
+    shell.sees("ready>");
+    shell.press(&format!("{} --fleet {} tui\r", env!("CARGO_BIN_EXE_lbdeck"), dir.path().join("lbdeck.yaml").display()));
+    shell.sees("1 fresh");
+    shell.press(":pools");
+    shell.sees(":pools");
+    for _ in 0..2 {
+        shell.press("\x1a");
+        shell.sees("Stopped");
+        let modes = |shell: &Terminal| {
+            let parser = shell.screen.lock().unwrap();
+            (parser.screen().alternate_screen(), parser.screen().mouse_protocol_mode() != vt100::MouseProtocolMode::None)
+        };
+        assert_eq!(modes(&shell), (false, false));
+        shell.press("fg\r");
+        // What was being typed is there again.
+        shell.sees_that("the console", |text| text.contains("1 fresh") && text.contains(":pools"));
+        assert_eq!(modes(&shell), (true, true));
+    }
+    shell.press("\x1b\x1b");
+    shell.press("q");
+    shell.sees("ready>");
+    shell.press("exit\r");
+    shell.ends();
+}
+
+#[test]
+fn a_locale_without_utf_8_gets_ascii() {
+    let app = App::start("app");
+    let haproxy = web(&app);
+    let mut lbdeck = Session::with(&fleet(&[&haproxy]), (120, 40), &[("LC_ALL", "C")]);
+    lbdeck.sees("1 fresh");
+    lbdeck.press("4");
+    lbdeck.sees("n NO CHECK");
+    lbdeck.press("?");
+    lbdeck.sees("KEYS OF ALL VIEWS");
+    assert!(lbdeck.text().is_ascii(), "{}", lbdeck.text());
+    lbdeck.press("\x1b");
+    lbdeck.press("q");
+    assert_eq!(lbdeck.ends(), 0);
+    assert!(lbdeck.written().is_ascii());
 }
 
 #[test]
