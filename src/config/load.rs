@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::diagnostic::{ConfigError, Diagnostic, Diagnostics, Place};
 use super::fleet::{ConfirmLevel, Fleet, MinHealthy, PoolPolicy, Settings};
 use super::nodes::{Defaults, read_defaults, read_nodes};
-use super::reader::{Reader, Section, nearest, show};
-use super::size::{parse_size, show_size};
+use super::reader::{Reader, Section, show};
+use super::size::show_size;
 use super::yaml::{self, Node, Value};
 use super::{env, groups};
 
@@ -103,14 +103,7 @@ fn read_settings(reader: &mut Reader<'_>, node: &Node) -> Settings {
 
 fn read_max_reply(reader: &mut Reader<'_>, node: &Node) -> Option<usize> {
     const RANGE: std::ops::RangeInclusive<usize> = 64 << 10..=1 << 30;
-    let text = reader.text(node, "max_reply")?;
-    let what = match parse_size(&text) {
-        Ok(size) if RANGE.contains(&size) => return Some(size),
-        Ok(_) => format!("'{text}' is outside {} to {}", show_size(*RANGE.start()), show_size(*RANGE.end())),
-        Err(why) => why,
-    };
-    reader.error(node.place, format!("'max_reply': {what}"), None);
-    None
+    reader.size(node, "max_reply", RANGE)
 }
 
 fn read_policies(reader: &mut Reader<'_>, node: &Node) -> Vec<PoolPolicy> {
@@ -167,14 +160,5 @@ fn read_min_healthy(reader: &mut Reader<'_>, node: &Node) -> Option<MinHealthy> 
 fn read_confirm(reader: &mut Reader<'_>, node: &Node) -> Option<ConfirmLevel> {
     const LEVELS: [(&str, ConfirmLevel); 3] =
         [("none", ConfirmLevel::None), ("ask", ConfirmLevel::Ask), ("typed", ConfirmLevel::Typed)];
-    let text = reader.text(node, "confirm")?;
-    let level = LEVELS.iter().find(|(name, _)| *name == text).map(|(_, level)| *level);
-    if level.is_none() {
-        let hint = match nearest(&text, LEVELS.iter().map(|(name, _)| *name)) {
-            Some(name) => format!("did you mean '{name}'?"),
-            None => "one of none, ask, typed".to_owned(),
-        };
-        reader.error(node.place, format!("'confirm': '{text}' is no level of confirmation"), hint);
-    }
-    level
+    reader.word(node, "confirm", &LEVELS)
 }

@@ -20,7 +20,7 @@ pub mod yaml;
 mod groups;
 mod haproxy_section;
 mod nodes;
-mod reader;
+pub mod reader;
 mod relay_section;
 mod ssh_section;
 #[cfg(test)]

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Place};
 use super::duration::parse_duration;
+use super::size::{parse_size, show_size};
 use super::yaml::{Node, Value};
 
 /// What reading one file needs and yields: the errors so far, and what paths are relative to.
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     pub errors: Vec<Diagnostic>,
-    /// Folder of the fleet file.
+    /// Folder of the file being read.
     pub base: &'a Path,
     pub home: Option<&'a Path>,
 }
 
 /// A mapping whose keys were checked against those that are known.
 #[derive(Clone, Copy)]
-pub(super) struct Section<'n> {
+pub struct Section<'n> {
     node: &'n Node,
 }
 
@@ -36,7 +37,7 @@ impl<'n> Section<'n> {
 }
 
 /// Keys of every section, to tell somebody who wrote a key into the wrong one where it belongs.
-pub(super) const SECTIONS: &[(&str, &[&str])] = &[
+pub const SECTIONS: &[(&str, &[&str])] = &[
     ("the fleet file", &["version", "settings", "defaults", "nodes", "groups", "policies"]),
     ("settings", &["refresh", "timeout", "dead_after", "read_only", "max_reply"]),
     ("defaults", &["zone", "role", "tags", "lock_dir", "ssh", "haproxy", "relay"]),
@@ -79,6 +80,13 @@ impl<'a> Reader<'a> {
     /// A mapping of a known section (see [`SECTIONS`]); every duplicate, unknown or secret key is an error.
     pub fn section<'n>(&mut self, node: &'n Node, name: &'static str) -> Option<Section<'n>> {
         let known = SECTIONS.iter().find(|(n, _)| *n == name).map_or(&[][..], |(_, keys)| keys);
+        self.keys(node, name, &[known])
+    }
+
+    /// A mapping whose keys are given: one group of them a feature, so that files other than the fleet file are read with
+    /// the same care. `name` is how errors call the mapping.
+    pub fn keys<'n>(&mut self, node: &'n Node, name: &str, known: &[&[&str]]) -> Option<Section<'n>> {
+        let known = known.concat();
         let Value::Map(_) = &node.value else {
             self.error(
                 node.place,
@@ -89,10 +97,47 @@ impl<'a> Reader<'a> {
         };
         self.duplicates(node);
         for entry in node.entries().iter().filter(|e| !known.contains(&e.key.as_str())) {
-            let (what, hint) = unknown_key(&entry.key, name, known);
+            let (what, hint) = unknown_key(&entry.key, name, &known);
             self.error(entry.place, what, hint);
         }
         Some(Section { node })
+    }
+
+    /// One of a few words.
+    pub fn word<T: Copy>(&mut self, node: &Node, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(node, key)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let all = || words.iter().map(|(word, _)| *word);
+            let hint = match nearest(&text, all()) {
+                Some(word) => format!("did you mean '{word}'?"),
+                None => format!("one of {}", all().collect::<Vec<_>>().join(", ")),
+            };
+            self.error(node.place, format!("'{key}': '{text}' is not known"), hint);
+        }
+        found
+    }
+
+    /// A whole number within a range.
+    pub fn number(&mut self, node: &Node, key: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        let number = node.scalar().and_then(|t| t.parse().ok()).filter(|n| range.contains(n));
+        if number.is_none() {
+            let what = format!("'{key}' is a whole number from {} to {}, not {}", range.start(), range.end(), show(node));
+            self.error(node.place, what, None);
+        }
+        number
+    }
+
+    /// Bytes, with a unit where more than a few (`64KiB`).
+    pub fn size(&mut self, node: &Node, key: &str, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
+        let text = self.text(node, key)?;
+        let what = match parse_size(&text) {
+            Ok(size) if range.contains(&size) => return Some(size),
+            Ok(_) => format!("'{text}' is outside {} to {}", show_size(*range.start()), show_size(*range.end())),
+            Err(why) => why,
+        };
+        self.error(node.place, format!("'{key}': {what}"), None);
+        None
     }
 
     /// Reports keys that stand twice in one mapping.
@@ -184,7 +229,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A path on this machine: `~` is the home folder, relative paths start at the fleet file.
+    /// A path on this machine: `~` is the home folder, relative paths start at the file being read.
     pub fn local_path(&mut self, node: &Node, key: &str) -> Option<PathBuf> {
         let text = self.text(node, key)?;
         self.expand(node, key, &text)
@@ -273,7 +318,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The value as written where that is short, else its kind.
-pub(super) fn show(node: &Node) -> String {
+pub fn show(node: &Node) -> String {
     match &node.value {
         Value::Text(text) | Value::Number(text) if text.chars().count() <= 40 => format!("'{text}'"),
         _ => node.kind().to_owned(),
@@ -292,7 +337,7 @@ fn flow_hint(node: &Node) -> Option<String> {
 fn unknown_key(key: &str, section: &str, known: &[&str]) -> (String, Option<String>) {
     if let Some(secret @ ("password" | "passphrase")) = Some(key.to_ascii_lowercase().as_str()) {
         return (
-            format!("a {secret} must not stand in the fleet file: the file is shared, backed up and shown"),
+            format!("a {secret} must not stand in this file: it is shared, backed up and shown"),
             Some(format!("name where it is: {secret}_file: PATH, {secret}_env: NAME or {secret}_command: [argv, ...]")),
         );
     }

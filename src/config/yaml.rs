@@ -112,7 +112,7 @@ fn diagnose(error: &serde_saphyr::Error, source: &str) -> Diagnostic {
         E::Budget { .. } | E::AliasReplayLimitExceeded { .. } | E::AliasReplayStackDepthExceeded { .. } => beyond_limits(),
         E::UnknownAnchor { .. } => ("the alias names an anchor that is not defined above".to_owned(), None),
         E::MultipleDocuments { .. } => {
-            ("a second document begins here".to_owned(), Some("a fleet file is one document; remove the '---'".to_owned()))
+            ("a second document begins here".to_owned(), Some("the file is to be one document; remove the '---'".to_owned()))
         }
         E::Eof { .. } => ("the file ends in the middle of a value".to_owned(), None),
         _ => {
@@ -136,7 +136,7 @@ fn diagnose(error: &serde_saphyr::Error, source: &str) -> Diagnostic {
 
 fn beyond_limits() -> (String, Option<String>) {
     (
-        "the file grows beyond every sensible fleet (nesting, aliases or number of values)".to_owned(),
+        "the file grows beyond everything sensible (nesting, aliases or number of values)".to_owned(),
         Some(format!("at most {MAX_DEPTH} levels, {MAX_NODES} values, {MAX_REPLAYED} repeated by aliases")),
     )
 }

@@ -1,11 +1,16 @@
 //! The relay: the data plane of the agent. One current-thread runtime a core, each with its own listening sockets and connections to servers.
 
 pub mod buffer;
+pub mod clock;
+pub mod config;
 pub mod content;
 pub mod deadline;
+pub mod health;
 pub mod http;
 pub mod listener;
+pub mod pool;
 pub mod protect;
+pub mod proxy_protocol;
 pub mod route;
 pub mod runtime;
 pub mod session;

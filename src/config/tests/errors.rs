@@ -53,7 +53,7 @@ policies:
       |           ^^^^
       = hint: did you mean 'port'?
 
-    f:8:21: a password must not stand in the fleet file: the file is shared, backed up and shown
+    f:8:21: a password must not stand in this file: it is shared, backed up and shown
       |
     8 |     ssh: {prot: 22, password: ***
       |                     ^^^^^^^^
@@ -83,7 +83,7 @@ policies:
        |                  ^^^^
        = hint: write for instance 2 or 50%
 
-    f:17:14: 'confirm': 'tiped' is no level of confirmation
+    f:17:14: 'confirm': 'tiped' is not known
        |
     17 |     confirm: tiped
        |              ^^^^^
@@ -163,7 +163,7 @@ fn forms_that_are_wrong() {
       |
     3 | nodes: []
       | ^
-      = hint: a fleet file is one document; remove the '---'
+      = hint: the file is to be one document; remove the '---'
     ");
     insta::assert_snapshot!(errors("nodes: \"a\n"), @r#"
     f:1:8: not valid YAML: unclosed quote
@@ -278,7 +278,7 @@ fn reach_and_engines() {
 #[test]
 fn secrets() {
     insta::assert_snapshot!(errors("nodes:\n- name: a\n  ssh:\n    password: hunter2\n"), @"
-    f:4:5: a password must not stand in the fleet file: the file is shared, backed up and shown
+    f:4:5: a password must not stand in this file: it is shared, backed up and shown
       |
     4 |     password: ***
       |     ^^^^^^^^

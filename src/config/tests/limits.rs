@@ -11,11 +11,11 @@ fn bombs_and_depth_are_refused() {
     for i in 1..12 {
         bomb.push_str(&format!("b{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", ")));
     }
-    assert!(errors(&bomb).contains("grows beyond every sensible fleet"), "{}", errors(&bomb));
+    assert!(errors(&bomb).contains("grows beyond everything sensible"), "{}", errors(&bomb));
     let deep = format!("nodes: {}{}", "[".repeat(5000), "]".repeat(5000));
-    assert!(errors(&deep).contains("grows beyond every sensible fleet"), "{}", errors(&deep));
+    assert!(errors(&deep).contains("grows beyond everything sensible"), "{}", errors(&deep));
     let deep = (0..500).map(|i| format!("{}a:\n", " ".repeat(i))).collect::<String>();
-    assert!(errors(&deep).contains("grows beyond every sensible fleet"), "{}", errors(&deep));
+    assert!(errors(&deep).contains("grows beyond everything sensible"), "{}", errors(&deep));
     let wide = format!("nodes: [{}]", "{name: a, x: [1,2,3]},".repeat(450_000));
     assert!(errors(&wide).contains("larger than 8MiB"), "{}", errors(&wide));
 }

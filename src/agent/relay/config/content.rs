@@ -1,0 +1,15 @@
+//! Compression and the cache.
+
+use crate::config::reader::{Reader, Section};
+
+/// What a listener says about it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Content {}
+
+/// Keys of a listener that are read here.
+pub const KEYS: &[&str] = &[];
+
+/// Reads the keys of a listener.
+pub fn read(_reader: &mut Reader<'_>, _listener: Section<'_>) -> Content {
+    Content {}
+}

@@ -1,0 +1,276 @@
+//! Active health checks, all of them on one thread of their own, so that they neither wait for the data threads nor slow them.
+//!
+//! A check is four system calls where a connection is all that is asked: socket, connect, one poll shared by all that are
+//! under way, close. Checks of a pool are spread over their interval and jittered; connections are reset, not closed, so
+//! that none is left in TIME_WAIT.
+
+mod probe;
+pub mod standing;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use nix::poll::{PollFd, PollTimeout, poll};
+
+use crate::engine::relay::wire::{Admin, Health};
+
+use super::clock::{Millis, at, millis, now};
+use super::config::check::CheckConfig;
+use super::pool::balance::hash;
+use super::pool::balance::random::Random;
+use super::pool::{Pool, Server, ServerId};
+use probe::{Probe, Verdict};
+use standing::Standing;
+
+/// Checks under way at once; the rest is late rather than a flood of half-open connections.
+const MOST_UNDER_WAY: usize = 2048;
+/// Up to so many are watched closely, so that their durations are exact; more are looked at in steps.
+const FEW: usize = 16;
+const STEP: Duration = Duration::from_millis(10);
+/// How often rates are worked out and changes of the configuration looked for at the latest.
+const TICK: Millis = 1000;
+
+/// The pools of the relay, replaced as a whole.
+pub type Pools = ArcSwap<Vec<Arc<Pool>>>;
+
+/// The thread that checks. It ends with this.
+#[derive(Debug)]
+pub struct HealthThread {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl HealthThread {
+    pub fn start(pools: Arc<Pools>) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let run = move || Checker::new(pools).run(&stopped);
+        let thread = std::thread::Builder::new().name("relay-health".to_owned()).spawn(run)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for HealthThread {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of health checks panicked");
+        }
+    }
+}
+
+/// One server that is checked.
+struct Target {
+    pool: Arc<Pool>,
+    server: Arc<Server>,
+    config: Arc<CheckConfig>,
+    address: SocketAddr,
+    standing: Standing,
+    /// Whether a check is under way.
+    busy: bool,
+}
+
+struct Checker {
+    pools: Arc<Pools>,
+    targets: HashMap<ServerId, Target>,
+    /// Next checks by time. A server that is gone leaves its entry until it is due.
+    due: BinaryHeap<Reverse<(Millis, ServerId)>>,
+    under_way: Vec<Probe>,
+    /// The sets that the targets were made of, to see changes by.
+    seen: Vec<(Arc<Pool>, Arc<super::pool::ServerSet>)>,
+    random: Random,
+    tls: tls::Clients,
+}
+
+impl Checker {
+    fn new(pools: Arc<Pools>) -> Self {
+        Self {
+            pools,
+            targets: HashMap::new(),
+            due: BinaryHeap::new(),
+            under_way: Vec::new(),
+            seen: Vec::new(),
+            // Nodes of a fleet that start at once must not check at once.
+            random: Random::new(rand::random()),
+            tls: tls::Clients::default(),
+        }
+    }
+
+    fn run(&mut self, stop: &AtomicBool) {
+        let mut next_tick = 0;
+        while !stop.load(Ordering::Acquire) {
+            let time = now();
+            if time >= next_tick {
+                next_tick = time + TICK;
+                self.pools.load().iter().for_each(|pool| pool.tick(time));
+            }
+            self.follow(time);
+            self.begin(time);
+            self.wait(next_tick);
+            self.advance();
+        }
+    }
+
+    /// Takes over what has changed in the pools since the last look.
+    fn follow(&mut self, time: Millis) {
+        let pools = self.pools.load_full();
+        let same = pools.len() == self.seen.len()
+            && pools.iter().zip(&self.seen).all(|(p, (pool, set))| Arc::ptr_eq(p, pool) && Arc::ptr_eq(&*p.set(), set));
+        if same {
+            return;
+        }
+        self.seen = pools.iter().map(|p| (p.clone(), p.set().clone())).collect();
+        let mut before = std::mem::take(&mut self.targets);
+        for (pool, set) in &self.seen {
+            let shared = set.config.check.clone().map(Arc::new);
+            for slot in &set.slots {
+                let Some(config) = shared.clone().filter(|_| slot.config.check) else {
+                    pool.set_health(&slot.server, Health::Unchecked, time);
+                    slot.server.note_check(None, None);
+                    continue;
+                };
+                let port = slot.config.check_port.unwrap_or(slot.address.port());
+                let address = SocketAddr::new(slot.address.ip(), port);
+                let id = slot.server.id;
+                let target = match before.remove(&id) {
+                    Some(target) => Target { config, address, pool: pool.clone(), ..target },
+                    None => {
+                        // Spread over one interval from the start.
+                        let first = time + self.random.draw() % millis(config.inter).max(1);
+                        self.due.push(Reverse((first, id)));
+                        pool.set_health(&slot.server, Health::Starting, time);
+                        let standing = Standing::default();
+                        Target { pool: pool.clone(), server: slot.server.clone(), config, address, standing, busy: false }
+                    }
+                };
+                self.targets.insert(id, target);
+            }
+        }
+        // Results of servers that are gone interest nobody.
+        let targets = &self.targets;
+        self.under_way.retain(|probe| targets.contains_key(&probe.server));
+    }
+
+    /// Begins the checks that are due.
+    fn begin(&mut self, time: Millis) {
+        while self.under_way.len() < MOST_UNDER_WAY
+            && let Some(Reverse((when, id))) = self.due.peek().copied()
+            && when <= time
+        {
+            self.due.pop();
+            let Some(target) = self.targets.get_mut(&id) else { continue };
+            if target.busy {
+                continue;
+            }
+            let checks_on = target.server.checks_on();
+            if !checks_on || target.server.admin() == Admin::Maint {
+                if !checks_on {
+                    target.pool.set_health(&target.server, Health::Unchecked, time);
+                    target.standing = Standing::default();
+                    target.server.note_check(None, None);
+                }
+                self.due.push(Reverse((time + millis(target.config.inter), id)));
+                continue;
+            }
+            match Probe::begin(id, &target.config, target.address, &mut self.tls) {
+                Ok(probe) => {
+                    target.busy = true;
+                    self.under_way.push(probe);
+                }
+                Err(verdict) => self.conclude(id, &verdict),
+            }
+        }
+    }
+
+    /// Waits for something to happen on the connections under way, or for the next check to be due.
+    fn wait(&mut self, next_tick: Millis) {
+        let time = now();
+        let next_due = self.due.peek().map_or(Millis::MAX, |Reverse((when, _))| *when);
+        let deadline = self.under_way.iter().map(|p| at(p.deadline)).min().unwrap_or(Millis::MAX);
+        let until = Duration::from_millis(next_tick.min(next_due).min(deadline).saturating_sub(time)).max(STEP / 2);
+        // The tick bounds how late a change of the configuration or the end is seen.
+        let until = until.min(Duration::from_millis(100));
+        if self.under_way.is_empty() {
+            return std::thread::sleep(until);
+        }
+        let many = self.under_way.len() > FEW;
+        if many {
+            // All that has come meanwhile is taken in one go: a wake-up for each would cost more than the checks.
+            std::thread::sleep(STEP);
+        }
+        let timeout = if many { PollTimeout::ZERO } else { PollTimeout::try_from(until).unwrap_or(PollTimeout::ZERO) };
+        let mut fds: Vec<PollFd<'_>> = self.under_way.iter().map(|p| PollFd::new(p.socket.as_fd(), p.interest())).collect();
+        match poll(&mut fds, timeout) {
+            Ok(0) => {}
+            Ok(_) => {
+                let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+                for (probe, ready) in self.under_way.iter_mut().zip(ready) {
+                    probe.ready = ready;
+                }
+            }
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => {
+                tracing::error!(%error, "health checks cannot wait for their connections");
+                std::thread::sleep(STEP);
+            }
+        }
+    }
+
+    /// Goes on with every check that can, and ends those whose time is up.
+    fn advance(&mut self) {
+        let instant = Instant::now();
+        let mut ended = Vec::new();
+        self.under_way.retain_mut(|probe| {
+            let verdict = if std::mem::take(&mut probe.ready) { probe.advance() } else { None };
+            let verdict = verdict.or_else(|| (instant >= probe.deadline).then(|| probe.timed_out()));
+            match verdict {
+                Some(verdict) => {
+                    ended.push((probe.server, verdict));
+                    false
+                }
+                None => true,
+            }
+        });
+        for (id, verdict) in ended {
+            self.conclude(id, &verdict);
+        }
+    }
+
+    /// What a check's result means for the server, and when the next one is.
+    fn conclude(&mut self, id: ServerId, verdict: &Verdict) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        target.busy = false;
+        let time = now();
+        if target.server.checks_on() && target.server.admin() != Admin::Maint {
+            let moved = target.standing.observe(verdict.ok, target.config.rise, target.config.fall);
+            let health = if target.standing.up { Health::Up } else { Health::Down };
+            let progress = target.standing.progress(target.config.rise, target.config.fall);
+            target.server.note_check(Some(verdict.to_wire()), progress);
+            target.pool.set_health(&target.server, health, time);
+            if moved {
+                let (pool, server) = (&target.pool.name, &target.server.name);
+                match target.standing.up {
+                    true => tracing::info!("{pool}/{server} is up: {verdict}"),
+                    false => tracing::warn!("{pool}/{server} is down: {verdict}"),
+                }
+            }
+        }
+        let interval = millis(target.standing.interval(&target.config)).max(1);
+        // Five percent either way, so that checks which once met do not meet for ever.
+        let spread = interval / 10;
+        let jitter = if spread == 0 { 0 } else { hash::mix(self.random.draw()) % spread };
+        self.due.push(Reverse((time + interval - interval / 20 + jitter, id)));
+    }
+}
