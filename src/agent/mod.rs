@@ -2,9 +2,11 @@
 //! promises (server states, leases) when the console is gone.
 //!
 //! `control` is what it does, `api` is HTTP around it, `state` is what it must not forget, `leases` gives back at their end,
-//! `node` reads the machine, `handover` passes everything to the next process; `run` composes.
+//! `node` reads the machine, `handover` passes everything to the next process; `run` composes. `supervise` keeps it running where there is no systemd, `ask`
+//! is one request to its socket.
 
 pub mod api;
+pub mod ask;
 pub mod control;
 pub mod events;
 pub mod handover;
@@ -15,6 +17,7 @@ pub mod relay;
 mod relay_plane;
 mod run;
 pub mod state;
+pub mod supervise;
 mod tls;
 
 pub use relay_plane::RelayPlanes;

@@ -96,6 +96,11 @@ impl ActArgs {
             }
             Err(error) => return Err(error.into()),
         };
+        self.act_plan(context, ops, plan).await
+    }
+
+    /// The same with a plan that is made already.
+    pub async fn act_plan(&self, context: &Context, ops: &Ops, plan: Plan) -> Result<Exit> {
         if self.dry_run {
             return self.show_plan(context, &plan);
         }

@@ -2,6 +2,7 @@
 
 mod act;
 mod agent;
+mod agent_text;
 mod ask;
 mod audit;
 mod cert;
@@ -101,7 +102,7 @@ enum Verb {
     Audit(audit::AuditArgs),
     /// Give back what an operation changed
     Undo(undo::UndoArgs),
-    /// Look after lbdeck's own agent
+    /// Install, upgrade and look after lbdeck's own agent on nodes
     Agent(agent::AgentArgs),
     /// Make, check and show the fleet file
     Fleet(fleet::FleetArgs),

@@ -1,5 +1,6 @@
 //! A plan in words: what would be sent where, and what the guards say.
 
+use super::agent_text;
 use super::output::{Cell, Tone};
 use super::printer::Block;
 use crate::config::ConfirmLevel;
@@ -19,6 +20,9 @@ pub fn blocks(plan: &Plan) -> Vec<Block> {
         let argv = exec.argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
         let line = |node| vec![Cell::plain(format!("  {node}:")), Cell::plain(&argv)];
         blocks.push(Block::Lines(exec.nodes.iter().map(line).collect()));
+    }
+    if let Some(agent) = &plan.agent {
+        blocks.push(Block::Lines(agent_text::lines(agent)));
     }
     if !plan.steps.is_empty() {
         blocks.push(Block::Lines(plan.steps.iter().flat_map(step).collect()));

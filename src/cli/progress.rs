@@ -13,6 +13,7 @@ use super::output::{Tone, VERSION};
 use super::printer::Printer;
 use crate::app::TerminalGuard;
 use crate::config::duration::show_duration;
+use crate::ops::agent::program::mib;
 use crate::ops::{Event, EventKind, Plan};
 
 /// Up to so many steps have a line of their own.
@@ -27,6 +28,8 @@ pub struct Progress {
     mode: Mode,
     /// Output of commands comes to stdout, with the node in front where there are several.
     prefix: bool,
+    /// A line is a node: the plan has no targets.
+    by_node: bool,
 }
 
 enum Mode {
@@ -77,7 +80,8 @@ impl Progress {
         } else {
             Mode::Plain { told: HashMap::new() }
         };
-        Self { printer: context.printer.clone(), mode, prefix: plan.exec.as_ref().is_some_and(|e| e.nodes.len() > 1) }
+        let by_node = plan.agent.is_some();
+        Self { printer: context.printer.clone(), mode, by_node, prefix: plan.exec.as_ref().is_some_and(|e| e.nodes.len() > 1) }
     }
 
     pub fn event(&mut self, event: &Event) -> Result<()> {
@@ -94,7 +98,7 @@ impl Progress {
                 }
             }
             Mode::Plain { told } => {
-                if let EventKind::Waiting { .. } = event.kind {
+                if let EventKind::Waiting { .. } | EventKind::Progress { .. } = event.kind {
                     let last = told.entry(key(event)).or_insert_with(|| Instant::now() - PLAIN_PAUSE);
                     if last.elapsed() < PLAIN_PAUSE {
                         return Ok(());
@@ -112,7 +116,7 @@ impl Progress {
                         say(&self.printer, &screen.all, event);
                     }
                 }
-                None => bar_event(&self.printer, &screen.all, &mut screen.bars, event),
+                None => bar_event(&self.printer, &screen.all, &mut screen.bars, event, self.by_node),
             },
         }
         Ok(())
@@ -189,7 +193,7 @@ fn spinner(all: &MultiProgress, prefix: &str) -> ProgressBar {
     bar
 }
 
-fn bar_event(printer: &Printer, all: &MultiProgress, bars: &mut HashMap<Key, ProgressBar>, event: &Event) {
+fn bar_event(printer: &Printer, all: &MultiProgress, bars: &mut HashMap<Key, ProgressBar>, event: &Event, by_node: bool) {
     if is_trouble(&event.kind) || event.node.is_none() {
         if !matches!(event.kind, EventKind::Finished { .. }) {
             say(printer, all, event);
@@ -198,7 +202,7 @@ fn bar_event(printer: &Printer, all: &MultiProgress, bars: &mut HashMap<Key, Pro
     }
     // A line is a target on a node; what concerns the node alone (its lock) needs none.
     let (node, target) = key(event);
-    if target.is_none() {
+    if target.is_none() && !by_node {
         return;
     }
     let prefix = [node.clone(), target.clone()].into_iter().flatten().collect::<Vec<_>>().join(" ");
@@ -248,6 +252,9 @@ fn what(kind: &EventKind) -> Option<String> {
         EventKind::Sent { command, reply } if reply.is_empty() => format!("sent: {command}"),
         EventKind::Sent { command, reply } => format!("sent: {command}: {reply}"),
         EventKind::Verified { state } => format!("verified: {state}"),
+        EventKind::Progress { what, done, total } => {
+            format!("{what}: {} of {} ({}%)", mib(*done), mib(*total), (done * 100).checked_div(*total).unwrap_or(100))
+        }
         EventKind::Waiting { sessions, queue, connections, eta, waited } => {
             waiting(*sessions, *queue, *connections, *eta, *waited)
         }

@@ -39,6 +39,12 @@ pub enum EventKind {
     Verified {
         state: String,
     },
+    /// Part of a step is done; bytes.
+    Progress {
+        what: String,
+        done: u64,
+        total: u64,
+    },
     Waiting {
         sessions: u64,
         queue: u64,

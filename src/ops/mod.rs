@@ -3,6 +3,7 @@
 //! `plan` is pure. `approve` consumes a plan and yields an [`Approved`] that nothing else can make, so that no view, cron job
 //! or plugin gets round read-only mode, guards, confirmation, locks or audit.
 
+pub mod agent;
 mod apply;
 pub mod approve;
 mod blocking;

@@ -7,6 +7,7 @@ use crate::engine::Command;
 use crate::model::{Change, FleetView, NodeName, PoolName, Target};
 
 use super::Request;
+use super::agent::AgentPlan;
 
 /// One change of one target on one node.
 #[derive(Clone, Debug, Serialize)]
@@ -70,6 +71,9 @@ pub struct Plan {
     /// Set for `Verb::Exec`, which has no steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exec: Option<ExecPlan>,
+    /// Set for `Verb::Agent`, which has programs instead of steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentPlan>,
     pub verdicts: Vec<Verdict>,
     /// Nodes that could not be read: they will not be touched, and the result says so.
     pub unreachable: Vec<(NodeName, String)>,
@@ -122,6 +126,9 @@ impl Plan {
     }
     /// Nothing would be sent.
     pub fn is_empty(&self) -> bool {
-        self.exec.is_none() && self.steps.iter().all(|s| s.already)
+        match &self.agent {
+            Some(agent) => agent.is_empty(),
+            None => self.exec.is_none() && self.steps.iter().all(|s| s.already),
+        }
     }
 }

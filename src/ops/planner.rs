@@ -10,6 +10,7 @@ use crate::engine::NodeHandle;
 use crate::model::{AdminState, Change, FleetView, Health, NodeName, NodeObs, NodeView, ServerRef, Target, Weight};
 use crate::store::{Lease, Who};
 
+use super::agent::{AgentPlan, AgentVerb};
 use super::guard::{self, Context};
 use super::plan::{Basis, ExecPlan, GiveBack, Plan, Step};
 use super::targets;
@@ -53,6 +54,9 @@ fn readable(node: &NodeView) -> Option<&NodeObs> {
 
 pub fn plan(request: Request, view: &FleetView, known: Known<'_>) -> Result<Plan, PlanError> {
     check_values(&request)?;
+    if let Verb::Agent(asked) = &request.verb {
+        return Err(PlanError::Invalid { what: format!("to {} its nodes have to be looked at first", asked.verb), hint: None });
+    }
     let scope = targets::nodes(&request.selector, view)?;
     if let Verb::Exec { argv } = &request.verb {
         let nodes = scope.iter().map(|n| n.meta.name.clone()).collect();
@@ -70,7 +74,7 @@ pub fn plan(request: Request, view: &FleetView, known: Known<'_>) -> Result<Plan
             }
             given_back(&scope, known.give_back)
         }
-        Verb::Exec { .. } => Vec::new(),
+        Verb::Exec { .. } | Verb::Agent(_) => Vec::new(),
     };
     if let Some(only) = known.only {
         // Drafts on nodes that cannot be read stay: they become the words for those nodes, never steps.
@@ -283,6 +287,7 @@ fn finish(
         request: &request,
         steps: &steps,
         exec: exec.as_ref(),
+        agent: None,
         unreachable: &unreachable,
         incapable: &incapable,
         view,
@@ -296,9 +301,51 @@ fn finish(
         request,
         steps,
         exec,
+        agent: None,
         verdicts,
         unreachable,
         confirm,
+    }
+}
+
+/// The plan of the agent's life on nodes: the same gate, with programs instead of steps.
+pub fn agent(
+    request: Request,
+    view: &FleetView,
+    known: Known<'_>,
+    agent: AgentPlan,
+    unreachable: Vec<(NodeName, String)>,
+) -> Plan {
+    let verdicts = guard::judge(&Context {
+        request: &request,
+        steps: &[],
+        exec: None,
+        agent: Some(&agent),
+        unreachable: &unreachable,
+        incapable: &[],
+        view,
+        known,
+    });
+    let busy: Vec<&NodeName> = agent.busy().map(|n| &n.node).collect();
+    let removes = agent.request.verb == AgentVerb::Remove;
+    Plan {
+        summary: format!("{} on {}", agent.request.verb, counted(busy.len(), "node")),
+        confirm: match (busy.is_empty(), request.force || removes) {
+            (true, _) => ConfirmLevel::None,
+            (false, true) => ConfirmLevel::Typed,
+            (false, false) => ConfirmLevel::Ask,
+        },
+        confirm_word: match busy.as_slice() {
+            [one] => one.to_string(),
+            more => counted(more.len(), "node"),
+        },
+        basis: Basis { given_back: Vec::new(), view: Some(view.clone()) },
+        request,
+        steps: Vec::new(),
+        exec: None,
+        agent: Some(agent),
+        verdicts,
+        unreachable,
     }
 }
 
@@ -371,7 +418,7 @@ fn summary(request: &Request, steps: &[Step], exec: Option<&ExecPlan>) -> String
         Verb::Server(change) | Verb::Named { change, .. } => change.to_string(),
         Verb::Undo { operation } => format!("undo operation {operation}:"),
         Verb::ReturnLease { lease } => format!("return lease {lease}:"),
-        Verb::Exec { .. } => String::new(),
+        Verb::Exec { .. } | Verb::Agent(_) => String::new(),
     };
     let shown = match targets.as_slice() {
         [] => "nothing".to_owned(),

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Change, Target};
 
+use super::agent::AgentRequest;
+
 /// Which servers, on which nodes. Every given condition must hold; `None` and empty mean any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selector {
@@ -59,6 +61,8 @@ pub enum Verb {
     ReturnLease { lease: String },
     /// Run argv on the selected nodes.
     Exec { argv: Vec<String> },
+    /// The agent's own life on the selected nodes.
+    Agent(AgentRequest),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,15 +7,16 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Fleet;
+use crate::config::{AgentPaths, Fleet};
 use crate::engine::NodeHandle;
 use crate::model::{FleetView, NodeName, Problem};
 use crate::store::{AuditFilter, JournalEntry, Lease, Operation, Store, StoreError, Unfinished, Who};
 
+use super::agent::{AgentPlan, AgentRequest, Payload, logs, survey};
 use super::inner::{Inner, merge};
 use super::plan::GiveBack;
 use super::planner::{self, Known};
-use super::{Approval, Approved, Event, Judgement, Outcome, Plan, PlanError, Refusal, Request, Verb, Verdict};
+use super::{Approval, Approved, Event, Judgement, Outcome, Plan, PlanError, Refusal, Request, Selector, Verb, Verdict};
 use super::{apply, approve, give_back, sweep};
 
 /// How long `settle` waits: the nodes' logs have two seconds, ended leases of others the rest.
@@ -105,6 +106,58 @@ impl Ops {
             plan.verdicts.push(Verdict { guard: "store", judgement: Judgement::Never, text });
         }
         Ok(plan)
+    }
+
+    /// Looks at the agent on the selected nodes.
+    pub async fn survey_agents(
+        &self,
+        selector: &Selector,
+        paths: &AgentPaths,
+        view: &FleetView,
+    ) -> Result<Vec<survey::Seen>, PlanError> {
+        survey::survey(&self.inner, selector, paths, view).await
+    }
+
+    /// The last lines that the agent wrote on each selected node, and where to go on.
+    pub async fn agent_logs(
+        &self,
+        selector: &Selector,
+        ask: &logs::LogsAsk,
+        view: &FleetView,
+    ) -> Result<Vec<logs::NodeLogs>, PlanError> {
+        logs::read(&self.inner, selector, ask, view).await
+    }
+
+    /// Looks at the selected nodes and works out every step for the agent on them. Nothing is changed.
+    pub async fn plan_agent(
+        &self,
+        request: Request,
+        asked: AgentRequest,
+        payload: Option<Payload>,
+        view: &FleetView,
+    ) -> Result<Plan, PlanError> {
+        let paths = asked.prefix.clone().map_or_else(AgentPaths::system, AgentPaths::below);
+        let (mut seen, mut unreachable) = (Vec::new(), Vec::new());
+        for (node, facts) in self.survey_agents(&request.selector, &paths, view).await? {
+            match facts {
+                Ok(facts) => seen.push((node, facts)),
+                Err(e) => {
+                    let hint = e.hint().map(|h| format!("; {h}")).unwrap_or_default();
+                    unreachable.push((node, format!("{e}{hint}")));
+                }
+            }
+        }
+        let plan = AgentPlan::new(asked, payload, seen);
+        let known = Known {
+            fleet: &self.inner.fleet,
+            nodes: &self.inner.nodes,
+            leases: &[],
+            give_back: &[],
+            who: &self.inner.who,
+            now: Timestamp::now(),
+            only: None,
+        };
+        Ok(planner::agent(request, view, known, plan, unreachable))
     }
 
     fn plan_with(&self, request: Request, view: &FleetView, leases: &[Lease], records: &[GiveBack]) -> Result<Plan, PlanError> {

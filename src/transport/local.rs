@@ -145,6 +145,17 @@ impl Files for LocalTransport {
         .await
     }
 
+    async fn write_at(&self, path: &Path, offset: u64, bytes: &[u8], mode: u32) -> Result<()> {
+        let bytes = bytes.to_vec();
+        blocking("writing", path, move |path| {
+            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(mode).open(path)?;
+            file.set_len(offset)?;
+            io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
+            file.write_all(&bytes)
+        })
+        .await
+    }
+
     async fn stat(&self, path: &Path) -> Result<Option<FileStat>> {
         blocking("looking at", path, |path| match fs::metadata(path) {
             Ok(m) => Ok(Some(FileStat { size: m.len(), mtime: m.mtime(), is_dir: m.is_dir() })),

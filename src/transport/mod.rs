@@ -158,6 +158,12 @@ pub trait Files: Send + Sync {
     async fn write_atomic(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<()>;
     /// Creates the file only if nothing has that name (`O_EXCL`); false where something has.
     async fn create_new(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<bool>;
+    /// Writes a piece of a file that is put together where nobody looks yet: what lies before `offset` must be there, what lay
+    /// after it goes. The file is made if it is missing.
+    async fn write_at(&self, path: &Path, offset: u64, bytes: &[u8], mode: u32) -> Result<()> {
+        let _ = (offset, bytes, mode);
+        Err(TransportError::Unsupported { at: path.display().to_string(), what: "no files in pieces".into() })
+    }
     async fn stat(&self, path: &Path) -> Result<Option<FileStat>>;
     /// Names in a folder; empty where the folder is not there.
     async fn list(&self, dir: &Path) -> Result<Vec<String>>;

@@ -1,6 +1,13 @@
 //! `lbdeck agent`: the agent's life on nodes, and what runs on a node itself.
 
 mod run;
+mod args;
+mod ask;
+mod install;
+mod life;
+mod logs;
+mod status;
+mod supervise;
 
 use clap::{Args, Subcommand};
 
@@ -18,12 +25,39 @@ pub struct AgentArgs {
 enum AgentVerb {
     /// On a node: run the agent in the foreground
     Run(run::RunArgs),
+    /// Install the agent on nodes, or bring what is there up to this build
+    Install(install::InstallArgs),
+    /// Bring installed agents up to this build, without losing a connection
+    Upgrade(install::UpgradeArgs),
+    /// Bring back the build before
+    Rollback(life::RollbackArgs),
+    /// Replace the agent's process by a new one, without losing a connection
+    Restart(life::RestartArgs),
+    /// Take the agent off nodes, with all that belongs to it
+    Remove(life::RemoveArgs),
+    /// Show the agent of each node: build, process, unit
+    Status(status::StatusArgs),
+    /// Show what the agent wrote
+    Logs(logs::LogsArgs),
+    /// On a node: send one request to the control socket and print the answer
+    Ask(ask::AskArgs),
+    /// On a node without systemd: keep the agent running
+    Supervise(supervise::SuperviseArgs),
 }
 
 impl AgentArgs {
     pub async fn run(&self, context: &Context) -> Result<Exit> {
         match &self.verb {
             AgentVerb::Run(args) => args.run(context).await,
+            AgentVerb::Install(args) => args.run(context).await,
+            AgentVerb::Upgrade(args) => args.run(context).await,
+            AgentVerb::Rollback(args) => args.run(context).await,
+            AgentVerb::Restart(args) => args.run(context).await,
+            AgentVerb::Remove(args) => args.run(context).await,
+            AgentVerb::Status(args) => args.run(context).await,
+            AgentVerb::Logs(args) => args.run(context).await,
+            AgentVerb::Ask(args) => args.run(context).await,
+            AgentVerb::Supervise(args) => args.run(context).await,
         }
     }
 
@@ -31,6 +65,7 @@ impl AgentArgs {
     pub fn verbosity(&self, asked: u8) -> u8 {
         match &self.verb {
             AgentVerb::Run(_) => asked.max(1),
+            _ => asked,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! What cannot be recorded is not done. One node failing never stops the others. The last event is always `Finished`.
 
 mod act;
+mod agent;
 mod deadline;
 mod drain;
 mod exec;
@@ -64,7 +65,7 @@ impl Done {
 }
 
 pub(super) async fn run(inner: Arc<Inner>, approved: Approved, events: mpsc::UnboundedSender<Event>, stop: CancellationToken) {
-    let (plan, approval) = approved.into_parts();
+    let (mut plan, approval) = approved.into_parts();
     let mut report = Report { events, operation: 0 };
     let new = new_operation(&inner, &plan);
     report.operation = match on_store(&inner.store, move |store| store.begin(&new)).await {
@@ -78,9 +79,10 @@ pub(super) async fn run(inner: Arc<Inner>, approved: Approved, events: mpsc::Unb
     };
     report.emit(None, None, EventKind::Started { summary: plan.summary.clone() });
     let line = syslog::line(&inner.who, &plan, report.operation);
-    let Done { mut outcome, journal, touched } = match &plan.exec {
-        Some(exec) => exec::run(&inner, &report, &stop, exec).await,
-        None => mutate::run(&inner, &report, &stop, plan, approval).await,
+    let Done { mut outcome, journal, touched } = match (&plan.exec, plan.agent.take()) {
+        (Some(exec), _) => exec::run(&inner, &report, &stop, exec).await,
+        (None, Some(agent)) => agent::run(&inner, &report, &stop, &plan, agent).await,
+        (None, None) => mutate::run(&inner, &report, &stop, plan, approval).await,
     };
     let finish = Finish { exit: outcome.exit, outcome: serde_json::to_value(&outcome).unwrap_or_default(), journal };
     let operation = report.operation;

@@ -31,7 +31,7 @@ struct Prepared {
     state: Result<Arc<NodeObs>, Unready>,
 }
 
-enum Unready {
+pub(super) enum Unready {
     Taken(LockError),
     Failed { why: String, hint: Option<String> },
 }
@@ -89,7 +89,7 @@ async fn prepare_all(inner: &Arc<Inner>, report: &Report, plan: &Plan) -> Vec<Pr
     let mut tasks = JoinSet::new();
     let mut order = 0;
     for ask in rest.by_ref() {
-        let locked = take(inner, report, &ask, &holder).await;
+        let locked = take(inner, report, &ask.handle, &ask.keys, &holder).await;
         if let Err(Unready::Taken(e)) = locked {
             return vec![Prepared { handle: ask.handle, lock: None, leases: Vec::new(), state: Err(Unready::Taken(e)) }];
         }
@@ -105,7 +105,7 @@ async fn prepare_all(inner: &Arc<Inner>, report: &Report, plan: &Plan) -> Vec<Pr
     for ask in rest {
         let (inner, report, holder, n) = (Arc::clone(inner), report.clone(), Arc::clone(&holder), order);
         tasks.spawn(async move {
-            let locked = take(&inner, &report, &ask, &holder).await;
+            let locked = take(&inner, &report, &ask.handle, &ask.keys, &holder).await;
             (n, read(&inner, ask, locked).await)
         });
         order += 1;
@@ -115,18 +115,20 @@ async fn prepare_all(inner: &Arc<Inner>, report: &Report, plan: &Plan) -> Vec<Pr
     all.into_iter().map(|(_, p)| p).collect()
 }
 
-async fn take(
+/// Takes the keys' locks on one node.
+pub(super) async fn take(
     inner: &Arc<Inner>,
     report: &Report,
-    ask: &Ask,
+    handle: &NodeHandle,
+    keys: &[String],
     holder: &Holder,
 ) -> Result<(Arc<NodeLock>, Vec<LeaseName>), Unready> {
-    let node = ask.handle.name();
+    let node = handle.name();
     let mut service: Arc<dyn LockService> = inner.lock_service(node);
-    let mut acquired = service.acquire(&ask.keys, holder).await;
+    let mut acquired = service.acquire(keys, holder).await;
     if let Err(LockError::Transport(TransportError::Unsupported { what, .. })) = &acquired {
         service = inner.store_locks(node, what.clone());
-        acquired = service.acquire(&ask.keys, holder).await;
+        acquired = service.acquire(keys, holder).await;
     }
     let acquired = acquired.map_err(|e| match e {
         LockError::Taken { .. } | LockError::Contended { .. } => Unready::Taken(e),
@@ -134,7 +136,7 @@ async fn take(
             why: format!("no lock could be taken: {t}"),
             hint: match &t {
                 TransportError::Denied { .. } => {
-                    let dir = ask.handle.lock_dir.display();
+                    let dir = handle.lock_dir.display();
                     Some(format!("let {dir} be written by this user, or set lock_dir in the fleet file"))
                 }
                 t => t.hint().map(str::to_owned),

@@ -1,5 +1,6 @@
 //! Guards: each looks at the whole plan and says what stands against it. One file each; a new guard is a new file.
 
+mod agent;
 mod capability;
 mod capacity;
 mod changed;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Change, NodeName, NodeObs, PoolName, ServerName, Target, Weight};
 
+use super::agent::AgentPlan;
 use super::plan::{ExecPlan, Step, Verdict};
 use super::planner::Known;
 use super::{Judgement, Request};
@@ -25,6 +27,7 @@ pub struct Context<'a> {
     pub request: &'a Request,
     pub steps: &'a [Step],
     pub exec: Option<&'a ExecPlan>,
+    pub agent: Option<&'a AgentPlan>,
     pub unreachable: &'a [(NodeName, String)],
     /// Steps that could not be made, and why.
     pub incapable: &'a [(NodeName, Target, String)],
@@ -39,6 +42,7 @@ const GUARDS: &[Guard] = &[
     read_only::check,
     capacity::check,
     capability::check,
+    agent::check,
     reach::check,
     changed::check,
     lease::check,

@@ -24,7 +24,13 @@ pub fn check(context: &Context<'_>) -> Vec<Verdict> {
             format!("{node} was last read {age} ago: it is read again before anything is sent"),
         ));
     }
-    if context.steps.is_empty() && context.exec.is_none() && context.incapable.is_empty() && !context.unreachable.is_empty() {
+    let nothing = context.agent.is_none_or(|a| a.nodes.is_empty() && a.unfit.is_empty());
+    if nothing
+        && context.steps.is_empty()
+        && context.exec.is_none()
+        && context.incapable.is_empty()
+        && !context.unreachable.is_empty()
+    {
         verdicts.push(verdict("reach", Judgement::Never, "no node that this concerns can be read".into()));
     }
     verdicts

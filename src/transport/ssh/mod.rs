@@ -221,6 +221,9 @@ impl Files for SshTransport {
     async fn create_new(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
         self.on_files("creating", path, |sftp, path| async move { sftp.create_new(&path, bytes, mode).await }).await
     }
+    async fn write_at(&self, path: &Path, offset: u64, bytes: &[u8], mode: u32) -> Result<()> {
+        self.on_files("writing", path, |sftp, path| async move { sftp.write_at(&path, offset, bytes, mode).await }).await
+    }
     async fn stat(&self, path: &Path) -> Result<Option<FileStat>> {
         self.on_files("looking at", path, |sftp, path| async move { sftp.stat(&path).await }).await
     }

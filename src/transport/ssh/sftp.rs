@@ -177,6 +177,23 @@ impl Sftp {
         result
     }
 
+    /// A piece of a file: what lay after it is cut away, so that what is left of an older upload cannot stay behind it.
+    pub(super) async fn write_at(&self, path: &str, offset: u64, bytes: &[u8], mode: u32) -> Result<()> {
+        let wrong = |e| self.error(path, "writing", e);
+        let handle = self.raw.open(path, OpenFlags::WRITE | OpenFlags::CREATE, permissions(mode)).await.map_err(wrong)?.handle;
+        let size = FileAttributes { size: Some(offset), ..FileAttributes::empty() };
+        let chunks = bytes.chunks(CHUNK as usize).zip((offset..).step_by(CHUNK as usize));
+        // Answers come in the order of the requests: nothing waits for the cut, and nothing is written before it.
+        let cut = self.raw.fsetstat(&handle, size);
+        let writes = join_all(chunks.map(|(chunk, at)| self.raw.write(&handle, at, chunk.to_vec())));
+        let (cut, writes) = join(cut, writes).await;
+        let closed = self.raw.close(&handle).await;
+        for result in writes.into_iter().chain([cut, closed]) {
+            result.map_err(wrong)?;
+        }
+        Ok(())
+    }
+
     /// Writes a new file's bytes and mode and closes it; all requests of a small file leave together.
     async fn fill(&self, handle: &str, path: &str, bytes: &[u8], mode: u32, sync: bool) -> Result<()> {
         let wrong = |e| self.error(path, "writing", e);

@@ -171,6 +171,10 @@ impl Run {
                 set(Some(Phase::Verified), state);
                 Some((Tone::Ok, format!("verified: {state}")))
             }
+            EventKind::Progress { what, done, total } => {
+                set(Some(Phase::Sent), &format!("{what}: {done} of {total} bytes"));
+                None
+            }
             EventKind::Waiting { sessions, queue, connections, eta, waited } => {
                 for lane in &mut lanes {
                     lane.phase = Phase::Waiting;
