@@ -13,8 +13,6 @@ use tokio::net::UnixStream;
 
 /// Largest answer that is read (bytes).
 const LARGEST: usize = 64 << 20;
-/// An upgrade answers when the new process serves.
-const PATIENCE: Duration = Duration::from_secs(100);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
@@ -22,16 +20,16 @@ pub enum AskError {
     Connect { socket: String, source: std::io::Error },
     #[error("{socket}: {why}")]
     Http { socket: String, why: String },
-    #[error("{socket}: no answer within {} s", PATIENCE.as_secs())]
-    Late { socket: String },
+    #[error("{socket}: no answer within {within:?}")]
+    Late { socket: String, within: Duration },
 }
 
 /// Status and body of the answer.
-pub async fn ask(socket: &Path, method: Method, path: &str, body: String) -> Result<(u16, Bytes), AskError> {
+pub async fn ask(socket: &Path, method: Method, path: &str, body: String, within: Duration) -> Result<(u16, Bytes), AskError> {
     let name = socket.display().to_string();
-    match tokio::time::timeout(PATIENCE, exchange(socket, method, path, body)).await {
+    match tokio::time::timeout(within, exchange(socket, method, path, body)).await {
         Ok(answer) => answer,
-        Err(_) => Err(AskError::Late { socket: name }),
+        Err(_) => Err(AskError::Late { socket: name, within }),
     }
 }
 

@@ -329,7 +329,10 @@ pub fn agent(
     let busy: Vec<&NodeName> = agent.busy().map(|n| &n.node).collect();
     let removes = agent.request.verb == AgentVerb::Remove;
     Plan {
-        summary: format!("{} on {}", agent.request.verb, counted(busy.len(), "node")),
+        summary: match busy.len() {
+            0 => format!("{}: nothing to do", agent.request.verb),
+            nodes => format!("{} on {}", agent.request.verb, counted(nodes, "node")),
+        },
         confirm: match (busy.is_empty(), request.force || removes) {
             (true, _) => ConfirmLevel::None,
             (false, true) => ConfirmLevel::Typed,

@@ -20,6 +20,8 @@ use super::SuperviseError;
 /// How long the agent may take to answer after its start, and to end after SIGTERM.
 const UP: Duration = Duration::from_secs(30);
 const DOWN: Duration = Duration::from_secs(70);
+/// For one answer.
+const ANSWER: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Bytes of the log that are told where a start failed.
 const TOLD: u64 = 2000;
@@ -49,7 +51,7 @@ pub async fn start(paths: &AgentPaths) -> Result<String, SuperviseError> {
         .map_err(SuperviseError::io(format!("starting {}", paths.binary().display())))?;
     let began = Instant::now();
     loop {
-        if let Ok((200, _)) = ask(&paths.socket(), Method::GET, "/hello", String::new()).await {
+        if let Ok((200, _)) = ask(&paths.socket(), Method::GET, "/hello", String::new(), ANSWER).await {
             return Ok(format!("runs, supervisor pid {}", child.id()));
         }
         let why = match child.try_wait() {

@@ -1,6 +1,7 @@
 //! `lbdeck agent ask`: on the node itself.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use hyper::Method;
@@ -9,6 +10,7 @@ use crate::agent::ask::ask;
 use crate::cli::context::Context;
 use crate::cli::failure::{Failure, Result};
 use crate::config::AgentPaths;
+use crate::config::duration::parse_duration;
 use crate::model::Exit;
 
 /// Sends one request to the control socket of the agent on this machine and prints the answer's body. Fails where the answer
@@ -33,11 +35,15 @@ pub struct AskArgs {
     /// The control socket
     #[arg(long, value_name = "SOCKET", default_value_os_t = AgentPaths::system().socket(), value_hint = clap::ValueHint::FilePath)]
     socket: PathBuf,
+
+    /// How long the answer may take
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    within: Duration,
 }
 
 impl AskArgs {
     pub async fn run(&self, context: &Context) -> Result<Exit> {
-        let answer = ask(&self.socket, self.method.clone(), &self.path, self.body.clone()).await;
+        let answer = ask(&self.socket, self.method.clone(), &self.path, self.body.clone(), self.within).await;
         let (status, body) = answer.map_err(|e| Failure::failed(e.to_string()))?;
         if !(200..300).contains(&status) {
             let text = String::from_utf8_lossy(&body);

@@ -104,6 +104,9 @@ impl NodeFacts {
     }
 }
 
+/// For an answer of an agent that is well (seconds).
+const ANSWER_S: u64 = 5;
+
 /// A binary that is on its way into its place, and the one that it displaces until the new one is known to serve.
 pub fn incoming(paths: &AgentPaths) -> PathBuf {
     paths.library().join("lbdeck.new")
@@ -121,10 +124,11 @@ pub fn supervisor(paths: &AgentPaths, verb: &str) -> Vec<String> {
     argv
 }
 
-/// Asks the control socket, on the node itself.
-pub fn ask(paths: &AgentPaths, words: &[&str]) -> Vec<String> {
-    let socket = paths.socket().display().to_string();
-    let start = [paths.binary().display().to_string(), "agent".into(), "ask".into(), "--socket".into(), socket];
+/// Asks the control socket, on the node itself; `within_s` seconds for the answer.
+pub fn ask(paths: &AgentPaths, within_s: u64, words: &[&str]) -> Vec<String> {
+    let (binary, socket) = (paths.binary().display().to_string(), paths.socket().display().to_string());
+    let within = format!("{within_s}s");
+    let start = [binary, "agent".into(), "ask".into(), "--socket".into(), socket, "--within".into(), within];
     start.into_iter().chain(words.iter().map(|w| (*w).to_owned())).collect()
 }
 
@@ -252,7 +256,7 @@ fn unit_state(shown: &str) -> UnitState {
 
 /// Who answers on the control socket; None where nobody does.
 pub async fn running(transport: &dyn Transport, privilege: Privilege, paths: &AgentPaths) -> Result<Option<Running>, FarError> {
-    let ran = far::output(transport, &privilege.words(ask(paths, &["GET", "/hello"])), b"", SHORT).await?;
+    let ran = far::output(transport, &privilege.words(ask(paths, ANSWER_S, &["GET", "/hello"])), b"", SHORT).await?;
     if ran.status != Some(0) {
         return Ok(None);
     }

@@ -17,6 +17,8 @@ use super::unit::{self, UnitOptions};
 
 /// Room that must be free beside the binary itself (bytes).
 const SLACK: u64 = 1 << 20;
+/// What a handover may take beside the start of the new process (seconds).
+const HANDOVER_S: u64 = 10;
 /// What a node without a configuration starts with.
 const NO_CONFIG: &str = include_str!("agent.yaml");
 
@@ -135,7 +137,7 @@ impl Maker<'_> {
     /// Asks the agent that runs to hand over to the binary that stands under its path now.
     fn handover_argv(&self) -> Vec<String> {
         let body = serde_json::json!({ "binary": shown(&self.paths.binary()), "ready_within_s": self.request.ready_within_s });
-        self.p.words(ask(self.paths, &["POST", "/v1/upgrade", &body.to_string()]))
+        self.p.words(ask(self.paths, self.request.ready_within_s + HANDOVER_S, &["POST", "/v1/upgrade", &body.to_string()]))
     }
     fn serving(&self, sha256: &str) -> Action {
         Action::Serving { sha256: sha256.to_owned(), within_s: self.request.ready_within_s }

@@ -107,9 +107,12 @@ async fn lock_all(
     Ok(locks)
 }
 
+fn of_node(node: &NodeName, result: NodeResult, text: String) -> NodeOutcome {
+    NodeOutcome { node: node.clone(), target: None, result, text, unseen: None }
+}
+
 fn not_started(node: &NodeName, why: &str) -> NodeDone {
-    let outcome = NodeOutcome { node: node.clone(), target: None, result: NodeResult::NotStarted, text: why.into() };
-    NodeDone { outcome, touched: false, back: None }
+    NodeDone { outcome: of_node(node, NodeResult::NotStarted, why.into()), touched: false, back: None }
 }
 
 /// Tells of one step as events.
@@ -177,7 +180,7 @@ async fn on_node(
         AgentVerb::Remove => "removed".to_owned(),
         _ => last,
     };
-    let outcome = NodeOutcome { node: node.clone(), target: None, result: NodeResult::Done, text };
+    let outcome = of_node(node, NodeResult::Done, text);
     NodeDone { outcome, touched: true, back: None }
 }
 
@@ -223,7 +226,7 @@ async fn back(
         }
         (_, Some(first)) => (NodeResult::Failed, Some(false), format!("{}{hint}; and the way back failed: {first}", why.why)),
     };
-    NodeDone { outcome: NodeOutcome { node: node.clone(), target: None, result, text }, touched: true, back }
+    NodeDone { outcome: of_node(node, result, text), touched: true, back }
 }
 
 fn outcome(plan: &Plan, agent: &AgentPlan, done: Vec<NodeDone>) -> Done {
@@ -239,10 +242,10 @@ fn outcome(plan: &Plan, agent: &AgentPlan, done: Vec<NodeDone>) -> Done {
         Exit::Ok
     };
     let mut nodes: Vec<NodeOutcome> = done.into_iter().map(|d| d.outcome).collect();
-    let other = |node: &NodeName, result, text: String| NodeOutcome { node: node.clone(), target: None, result, text };
-    nodes.extend(agent.nodes.iter().filter(|n| n.steps.is_empty()).map(|n| other(&n.node, NodeResult::Already, n.now.clone())));
-    nodes.extend(agent.unfit.iter().map(|(node, why)| other(node, NodeResult::NotStarted, why.clone())));
-    nodes.extend(plan.unreachable.iter().map(|(node, why)| other(node, NodeResult::Unreachable, format!("not touched: {why}"))));
+    nodes.extend(agent.nodes.iter().filter(|n| n.steps.is_empty()).map(|n| of_node(&n.node, NodeResult::Already, n.now.clone())));
+    nodes.extend(agent.unfit.iter().map(|(node, why)| of_node(node, NodeResult::NotStarted, why.clone())));
+    nodes
+        .extend(plan.unreachable.iter().map(|(node, why)| of_node(node, NodeResult::Unreachable, format!("not touched: {why}"))));
     let good = nodes.iter().filter(|n| matches!(n.result, NodeResult::Done | NodeResult::Already)).count();
     let summary = format!("{}: {good} of {} good", plan.summary, crate::ops::planner::counted(nodes.len(), "node"));
     let next = match exit {
