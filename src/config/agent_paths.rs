@@ -4,11 +4,13 @@
 //! - it is started as `lbdeck agent run --config FILE --state DIR --socket PATH` ([`AgentPaths::run_argv`]), by systemd or by
 //!   `lbdeck agent supervise`; both speak the same protocol of sd_notify(3): `READY=1`, `WATCHDOG=1`, `MAINPID=` when a new process
 //!   takes over, `STOPPING=1`;
-//! - SIGTERM ends it in order; SIGHUP makes it start the file that stands under the binary's path now, hand its listening sockets
-//!   over, and finish established connections in the old process up to a deadline;
-//! - `GET /v1/status` on the control socket answers as soon as it serves, with `version` and `pid` among other fields.
+//! - SIGTERM ends it in order; SIGHUP, or `POST /v1/upgrade`, makes it start the file that stands under the binary's path now, hand its
+//!   listening sockets over, and finish established connections in the old process up to a deadline;
+//! - `GET /hello` on the control socket answers as soon as it serves.
 
 use std::path::{Path, PathBuf};
+
+use super::nodes::DEFAULT_LOCK_DIR;
 
 /// Name of the systemd unit.
 pub const AGENT_UNIT: &str = "lbdeck-agent.service";
@@ -19,6 +21,8 @@ pub const AGENT_USER: &str = "lbdeck";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgentPaths {
     prefix: Option<PathBuf>,
+    /// Where consoles leave locks and leases, where it is not the place that the agent assumes.
+    lock_dir: Option<PathBuf>,
 }
 
 impl AgentPaths {
@@ -29,7 +33,18 @@ impl AgentPaths {
 
     /// An agent of whoever logs on, with all of its parts below one folder (absolute): needs no root, has no unit.
     pub fn below(prefix: impl Into<PathBuf>) -> Self {
-        Self { prefix: Some(prefix.into()) }
+        Self { prefix: Some(prefix.into()), lock_dir: None }
+    }
+
+    /// The same with locks and leases in this folder.
+    #[must_use]
+    pub fn with_locks_in(self, folder: &Path) -> Self {
+        let lock_dir = (folder != Path::new(DEFAULT_LOCK_DIR)).then(|| folder.to_owned());
+        Self { lock_dir, ..self }
+    }
+    /// Set where it is not the default.
+    pub fn lock_dir(&self) -> Option<&Path> {
+        self.lock_dir.as_deref()
     }
 
     pub fn prefix(&self) -> Option<&Path> {
@@ -88,6 +103,9 @@ impl AgentPaths {
         let mut argv = vec![self.binary().display().to_string(), "agent".into(), "run".into()];
         for (flag, path) in [("--config", self.config()), ("--state", self.state()), ("--socket", self.socket())] {
             argv.extend([flag.to_owned(), path.display().to_string()]);
+        }
+        if let Some(folder) = &self.lock_dir {
+            argv.extend(["--lock-dir".to_owned(), folder.display().to_string()]);
         }
         argv
     }

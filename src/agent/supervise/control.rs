@@ -39,8 +39,10 @@ pub async fn start(paths: &AgentPaths) -> Result<String, SuperviseError> {
     let err = out.try_clone().map_err(SuperviseError::io(doing))?;
     let mut command = Command::new(paths.binary());
     command.args(["agent", "supervise", "run"]);
-    if let Some(prefix) = paths.prefix() {
-        command.arg("--prefix").arg(prefix);
+    for (flag, folder) in [("--prefix", paths.prefix()), ("--lock-dir", paths.lock_dir())] {
+        if let Some(folder) = folder {
+            command.arg(flag).arg(folder);
+        }
     }
     let mut child = command
         .current_dir("/")

@@ -1,11 +1,11 @@
 //! `lbdeck agent`: the agent's life on nodes, and what runs on a node itself.
 
-mod run;
 mod args;
 mod ask;
 mod install;
 mod life;
 mod logs;
+mod run;
 mod status;
 mod supervise;
 

@@ -8,7 +8,6 @@ use super::args::{Nodes, Place};
 use crate::cli::context::Context;
 use crate::cli::failure::Result;
 use crate::cli::output::{Cell, Column, Tone};
-use crate::config::AgentPaths;
 use crate::config::duration::show_duration;
 use crate::model::{Exit, NodeName};
 use crate::ops::agent::NodeFacts;
@@ -46,7 +45,8 @@ struct Item {
 }
 
 impl Item {
-    fn new(node: NodeName, facts: &NodeFacts, paths: &AgentPaths, now: Timestamp) -> Self {
+    fn new(node: NodeName, facts: &NodeFacts, now: Timestamp) -> Self {
+        let paths = &facts.paths;
         let build = facts.sum(&paths.binary()).map(str::to_owned);
         let running = facts.running.as_ref();
         let unit = facts.unit.as_ref();
@@ -103,7 +103,7 @@ impl StatusArgs {
         let items: Vec<Item> = seen
             .into_iter()
             .map(|(node, facts)| match facts {
-                Ok(facts) => Item::new(node, &facts, &paths, now),
+                Ok(facts) => Item::new(node, &facts, now),
                 Err(e) => Item::unread(node, e.to_string()),
             })
             .collect();

@@ -1,5 +1,7 @@
 //! `lbdeck agent supervise`: on the node itself, where there is no systemd.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use super::args::Place;
@@ -20,6 +22,10 @@ pub struct SuperviseArgs {
 
     #[command(flatten)]
     place: Place,
+
+    /// Folder in which consoles leave locks and leases (default: /run/lock/lbdeck)
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
+    lock_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -36,7 +42,10 @@ enum What {
 
 impl SuperviseArgs {
     pub async fn run(&self, context: &Context) -> Result<Exit> {
-        let paths = self.place.paths();
+        let mut paths = self.place.paths();
+        if let Some(folder) = &self.lock_dir {
+            paths = paths.with_locks_in(folder);
+        }
         let ended = match self.what {
             What::Start => supervise::start(&paths).await,
             What::Stop => supervise::stop(&paths).await,

@@ -63,6 +63,8 @@ pub struct UnitState {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NodeFacts {
+    #[serde(skip)]
+    pub paths: AgentPaths,
     /// `uname -m`.
     pub machine: String,
     /// `uname -s`.
@@ -98,9 +100,9 @@ impl NodeFacts {
     pub fn sum(&self, file: &Path) -> Option<&str> {
         self.files.get(file).map(String::as_str)
     }
-    /// Anything of an agent is there.
-    pub fn installed(&self, paths: &AgentPaths) -> bool {
-        self.has(&paths.binary())
+    /// A build is in its place.
+    pub fn installed(&self) -> bool {
+        self.has(&self.paths.binary())
     }
 }
 
@@ -118,8 +120,8 @@ pub fn displaced(paths: &AgentPaths) -> PathBuf {
 /// The supervisor's argv for one of its verbs.
 pub fn supervisor(paths: &AgentPaths, verb: &str) -> Vec<String> {
     let mut argv = vec![paths.binary().display().to_string(), "agent".into(), "supervise".into(), verb.into()];
-    if let Some(prefix) = paths.prefix() {
-        argv.extend(["--prefix".to_owned(), prefix.display().to_string()]);
+    for (flag, folder) in [("--prefix", paths.prefix()), ("--lock-dir", paths.lock_dir())] {
+        argv.extend(folder.iter().flat_map(|f| [flag.to_owned(), f.display().to_string()]));
     }
     argv
 }
@@ -174,6 +176,7 @@ pub async fn look(transport: &dyn Transport, paths: &AgentPaths) -> Result<NodeF
     let files = sums?;
     let systemd = system_wide && systemd?;
     let mut facts = NodeFacts {
+        paths: paths.clone(),
         machine: machine.to_owned(),
         system: system.to_owned(),
         uid,
@@ -199,7 +202,7 @@ pub async fn look(transport: &dyn Transport, paths: &AgentPaths) -> Result<NodeF
         facts.unit_text = Some(text?);
         facts.unit = Some(unit_state(&shown?));
     }
-    if facts.installed(paths) {
+    if facts.installed() {
         facts.running = running(transport, privilege, paths).await?;
     }
     Ok(facts)

@@ -38,8 +38,8 @@ pub struct NodeLogs {
 }
 
 pub async fn read(inner: &Inner, selector: &Selector, ask: &LogsAsk, view: &FleetView) -> Result<Vec<NodeLogs>, PlanError> {
-    let nodes = selected(inner, selector, view)?;
-    Ok(join_all(nodes.into_iter().map(|(node, transport)| async move {
+    let nodes = selected(inner, selector, &ask.paths, view)?;
+    Ok(join_all(nodes.into_iter().map(|(node, transport, _)| async move {
         let after = ask.after.iter().find(|(n, _)| *n == node).map(|(_, c)| c.clone());
         let read = match transport {
             Some(transport) => of_node(transport.as_ref(), ask, after.as_ref()).await,
@@ -59,7 +59,7 @@ async fn of_node(
     after: Option<&Cursor>,
 ) -> Result<(Vec<String>, Option<Cursor>), FarError> {
     let facts = look(transport, &ask.paths).await?;
-    if !facts.installed(&ask.paths) {
+    if !facts.installed() {
         return Err(FarError::Wrong { what: "no agent is installed there (`lbdeck agent install`)".into() });
     }
     if facts.systemd { journal(transport, &facts, ask, after).await } else { file(transport, &facts, ask, after).await }

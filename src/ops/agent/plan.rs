@@ -17,6 +17,8 @@ pub struct NodeProgram {
     pub node: NodeName,
     /// What was seen, in words.
     pub now: String,
+    #[serde(skip)]
+    pub paths: AgentPaths,
     pub privilege: Privilege,
     pub steps: Vec<Step>,
     pub notes: Vec<String>,
@@ -31,30 +33,28 @@ pub struct AgentPlan {
     /// Nodes where it cannot be done, and why; they are not touched.
     pub unfit: Vec<(NodeName, String)>,
     #[serde(skip)]
-    pub paths: AgentPaths,
-    #[serde(skip)]
     pub payload: Option<Payload>,
 }
 
 impl AgentPlan {
     /// Pure: from what was seen of each node to its steps.
     pub fn new(request: AgentRequest, payload: Option<Payload>, seen: Vec<(NodeName, NodeFacts)>) -> AgentPlan {
-        let paths = request.prefix.clone().map_or_else(AgentPaths::system, AgentPaths::below);
         let (mut nodes, mut unfit) = (Vec::new(), Vec::new());
         for (node, facts) in seen {
-            match program::program(&request, &paths, &facts) {
+            match program::program(&request, &facts) {
                 Ok(draft) => nodes.push(NodeProgram {
                     node,
                     now: draft.now,
+                    paths: facts.paths,
                     privilege: facts.privilege,
                     steps: draft.steps,
                     notes: draft.notes,
                 }),
-                Err(why) => unfit.push((node, format!("{why} (now: {})", describe(&facts, &paths)))),
+                Err(why) => unfit.push((node, format!("{why} (now: {})", describe(&facts)))),
             }
         }
         let at_once = request.max_unavailable.of(nodes.len() + unfit.len());
-        AgentPlan { request, at_once, nodes, unfit, paths, payload }
+        AgentPlan { request, at_once, nodes, unfit, payload }
     }
 
     /// Nodes on which something would be done.

@@ -63,8 +63,8 @@ pub struct Draft {
 
 /// # Errors
 /// Why it cannot be done on this node, in words.
-pub fn program(request: &AgentRequest, paths: &AgentPaths, facts: &NodeFacts) -> Result<Draft, String> {
-    let mut maker = Maker { request, paths, facts, p: facts.privilege, steps: Vec::new(), notes: Vec::new() };
+pub fn program(request: &AgentRequest, facts: &NodeFacts) -> Result<Draft, String> {
+    let mut maker = Maker { request, paths: &facts.paths, facts, p: facts.privilege, steps: Vec::new(), notes: Vec::new() };
     match request.verb {
         AgentVerb::Install => maker.install()?,
         AgentVerb::Upgrade => {
@@ -75,12 +75,12 @@ pub fn program(request: &AgentRequest, paths: &AgentPaths, facts: &NodeFacts) ->
         AgentVerb::Restart => maker.restart()?,
         AgentVerb::Remove => maker.remove(),
     }
-    Ok(Draft { now: describe(facts, paths), steps: maker.steps, notes: maker.notes })
+    Ok(Draft { now: describe(facts), steps: maker.steps, notes: maker.notes })
 }
 
 /// The agent of a node in a few words.
-pub fn describe(facts: &NodeFacts, paths: &AgentPaths) -> String {
-    match (&facts.running, facts.installed(paths)) {
+pub fn describe(facts: &NodeFacts) -> String {
+    match (&facts.running, facts.installed()) {
         (Some(running), _) => format!("{} runs, pid {}", running.hello.agent, running.hello.pid),
         (None, true) => "installed, does not answer".into(),
         (None, false) => "not installed".into(),
@@ -115,7 +115,7 @@ impl Maker<'_> {
     }
 
     fn must_be_installed(&self) -> Result<(), String> {
-        match self.facts.installed(self.paths) {
+        match self.facts.installed() {
             true => Ok(()),
             false => Err("no agent is installed there (`lbdeck agent install`)".into()),
         }
@@ -343,7 +343,7 @@ impl Maker<'_> {
     /// The new binary takes the place of the old one, by renames: at every moment there is a whole one.
     fn swap(&mut self) {
         let (binary, old, new) = (shown(&self.paths.binary()), shown(&displaced(self.paths)), shown(&incoming(self.paths)));
-        let undo = if self.facts.installed(self.paths) {
+        let undo = if self.facts.installed() {
             let undo = vec![self.as_run(["rm", "-f", "--", &old])];
             self.push(Action::Run { argv: self.p.argv(["ln", "-f", "--", &binary, &old]) }, undo);
             self.swap_back()
@@ -354,7 +354,7 @@ impl Maker<'_> {
     }
 
     fn keep_displaced(&mut self) {
-        if self.facts.installed(self.paths) {
+        if self.facts.installed() {
             let (old, previous) = (shown(&displaced(self.paths)), shown(&self.paths.previous()));
             self.run(self.p.argv(["mv", "-f", "--", &old, &previous]));
         }
@@ -460,7 +460,7 @@ impl Maker<'_> {
             self.run(self.p.argv(["systemctl", "daemon-reload"]));
             // It only has something to forget where the unit had failed.
             self.push(self.as_try(["systemctl", "reset-failed", AGENT_UNIT]), Vec::new());
-        } else if facts.installed(paths) && (facts.supervised || facts.running.is_some()) {
+        } else if facts.installed() && (facts.supervised || facts.running.is_some()) {
             self.run(self.p.words(supervisor(paths, "stop")));
         }
         let there = |folder: &Path| facts.folders.iter().any(|f| f == folder);

@@ -14,6 +14,7 @@ pub struct UnitOptions {
 }
 
 pub fn text(paths: &AgentPaths, options: UnitOptions) -> String {
+    let locks = paths.lock_dir().map(|folder| format!(" -{}", folder.display())).unwrap_or_default();
     let argv = paths.run_argv().join(" ");
     let user = match options.own_user {
         true => format!("User={AGENT_USER}\nGroup={AGENT_USER}\n"),
@@ -55,7 +56,7 @@ AmbientCapabilities=CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
 ProtectSystem=strict
 # Locks and leases of all who work on the node.
-ReadWritePaths=-/run/lock
+ReadWritePaths=-/run/lock{locks}
 ProtectHome=yes
 PrivateTmp=yes
 PrivateDevices=yes

@@ -31,7 +31,7 @@ struct NodeDone {
 
 pub async fn run(inner: &Arc<Inner>, report: &Report, stop: &CancellationToken, plan: &Plan, agent: AgentPlan) -> Done {
     let busy: Vec<NodeProgram> = agent.busy().cloned().collect();
-    let locks = match lock_all(inner, report, plan, &agent, &busy).await {
+    let locks = match lock_all(inner, report, plan, &busy).await {
         Ok(locks) => locks,
         Err(done) => return done,
     };
@@ -68,13 +68,7 @@ pub async fn run(inner: &Arc<Inner>, report: &Report, stop: &CancellationToken, 
 }
 
 /// All locks or none.
-async fn lock_all(
-    inner: &Arc<Inner>,
-    report: &Report,
-    plan: &Plan,
-    agent: &AgentPlan,
-    busy: &[NodeProgram],
-) -> Result<Vec<Arc<NodeLock>>, Done> {
+async fn lock_all(inner: &Arc<Inner>, report: &Report, plan: &Plan, busy: &[NodeProgram]) -> Result<Vec<Arc<NodeLock>>, Done> {
     let holder = Holder {
         who: inner.who.clone(),
         process: inner.here.clone(),
@@ -84,11 +78,10 @@ async fn lock_all(
         since: Timestamp::now(),
         ttl: TTL.as_secs(),
     };
-    let binary = agent.paths.binary().display().to_string();
-    let keys = [lock::hash(&["agent", &binary])];
     let mut locks = Vec::new();
     for program in busy {
         let Some(handle) = inner.node(&program.node) else { continue };
+        let keys = [lock::hash(&["agent", &program.paths.binary().display().to_string()])];
         let (exit, summary, hint) = match take(inner, report, handle, &keys, &holder).await {
             Ok((lock, _)) => {
                 locks.push(lock);
@@ -142,7 +135,7 @@ async fn on_node(
     let Some(transport) = inner.node(node).and_then(|h| h.transport.clone()) else {
         return not_started(node, "no way to run commands there");
     };
-    let (paths, payload) = (agent.paths.clone(), agent.payload.clone());
+    let (paths, payload) = (program.paths.clone(), agent.payload.clone());
     let mut hand = Hand { transport, paths, privilege: program.privilege, payload, version: None };
     let teller = Teller { report, node };
     let mut last = String::new();
