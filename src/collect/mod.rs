@@ -4,6 +4,7 @@
 //! and `cli` never touch an engine.
 
 pub mod check;
+pub mod describe;
 mod history;
 mod poll;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::app::PromptRequest;
 use crate::collect::problems::Finding;
 use crate::model::{
-    Certificate, FleetView, NodeName, PoolName, Problem, ServerRef, Session, StickTable, StickTableEntry, Worker,
+    Certificate, FleetView, NodeName, NodeReading, PoolName, Problem, ServerRef, Session, StickTable, StickTableEntry, Worker,
 };
 use crate::ops::{Approval, Event as OpEvent, Plan, PlanError, Refusal, Request, SweepReport};
 use crate::store::{Lease, Operation, Unfinished};
@@ -73,6 +73,10 @@ pub enum Answer {
     Workers {
         node: NodeName,
         result: Result<Vec<Worker>, Problem>,
+    },
+    Reading {
+        node: NodeName,
+        result: Result<NodeReading, Problem>,
     },
     Certificates {
         node: NodeName,

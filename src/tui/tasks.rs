@@ -61,6 +61,9 @@ impl Tasks {
                 self.each(vec![node.clone()], |app, node| async move {
                     Answer::Workers { result: app.collector.workers(&node).await, node }
                 });
+                self.each(vec![node.clone()], |app, node| async move {
+                    Answer::Reading { result: app.collector.node_reading(&node).await, node }
+                });
                 self.each(vec![node], |app, node| async move {
                     Answer::Certificates { result: app.collector.certificates(&node).await, node }
                 });

@@ -87,6 +87,13 @@ fn on_answer(state: &mut State, answer: Answer) {
             }
             false
         }
+        Answer::Reading { node, result } => {
+            if let Some(details) = state.details.as_mut().filter(|d| d.node == node) {
+                // Most nodes have no agent: that is nothing to tell.
+                details.reading = result.ok().or_else(|| details.reading.take());
+            }
+            false
+        }
         Answer::Certificates { node, result } => {
             if let Some(details) = state.details.as_mut().filter(|d| d.node == node) {
                 details.certificates = Some(result);

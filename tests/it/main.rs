@@ -4,6 +4,7 @@
 
 mod support;
 
+mod agent;
 mod ansible_inventory;
 mod cli;
 mod faults;

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
 
 /// Connections at once; a console keeps one or two.
 const CONNECTIONS: usize = 256;
@@ -78,8 +79,9 @@ impl Door {
     /// Serves until `stop` says so; connections that are established then finish what they are at.
     pub async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let connections = TaskTracker::new();
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok(place) = places.clone().acquire_owned().await else { break };
             let stream = tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
@@ -88,27 +90,30 @@ impl Door {
                         continue;
                     }
                 },
-                () = stopped(&mut stop) => return,
+                () = stopped(&mut stop) => break,
             };
             if let Err(who) = may_use(&stream, self.group) {
                 tracing::warn!("a process of user {who} was turned away from the control socket");
                 continue;
             }
             let (router, stop) = (router.clone(), stop.clone());
-            tokio::spawn(async move {
+            connections.spawn(async move {
                 connection(stream, router, stop).await;
                 drop(place);
             });
         }
+        connections.close();
+        connections.wait().await;
     }
 }
 
 impl TcpDoor {
     pub async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let connections = TaskTracker::new();
         let acceptor = TlsAcceptor::from(self.tls);
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok(place) = places.clone().acquire_owned().await else { break };
             let (stream, peer) = tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok(accepted) => accepted,
@@ -117,10 +122,10 @@ impl TcpDoor {
                         continue;
                     }
                 },
-                () = stopped(&mut stop) => return,
+                () = stopped(&mut stop) => break,
             };
             let (router, stop, acceptor) = (router.clone(), stop.clone(), acceptor.clone());
-            tokio::spawn(async move {
+            connections.spawn(async move {
                 match tokio::time::timeout(TLS_WITHIN, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => connection(stream, router, stop).await,
                     Ok(Err(e)) => tracing::warn!(%peer, error = %e, "TLS of the control API failed"),
@@ -129,6 +134,8 @@ impl TcpDoor {
                 drop(place);
             });
         }
+        connections.close();
+        connections.wait().await;
     }
 }
 

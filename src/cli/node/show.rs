@@ -11,8 +11,9 @@ use crate::cli::failure::Result;
 use crate::cli::output::{Cell, Output, Tone};
 use crate::cli::printer::Block;
 use crate::cli::select::NodeSelect;
+use crate::collect::describe;
 use crate::config::duration::show_duration;
-use crate::model::{Certificate, Exit, FrontendObs, Health, NodeView, PoolObs, Worker};
+use crate::model::{Certificate, Exit, FrontendObs, Health, NodeReading, NodeView, PoolObs, Worker};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -39,6 +40,8 @@ struct FullNode<'a> {
     workers: Option<Vec<Worker>>,
     /// Null where the node does not tell.
     certificates: Option<Vec<Certificate>>,
+    /// The machine itself; null where no agent of lbdeck runs on it.
+    reading: Option<NodeReading>,
 }
 
 /// A frontend or backend in short.
@@ -70,14 +73,16 @@ impl ShowArgs {
 
 async fn full<'a>(look: &'a Look, node: &'a NodeView) -> FullNode<'a> {
     let obs = node.last.as_deref();
-    let (workers, certificates) = if node.health == Health::Fresh {
+    let (workers, certificates, reading) = if node.health == Health::Fresh {
         let name = &node.meta.name;
         // What a node cannot tell (no master socket, socket level) is absent, not an error of the node.
-        tokio::join!(async { look.app.collector.workers(name).await.ok() }, async {
-            look.app.collector.certificates(name).await.ok()
-        })
+        tokio::join!(
+            async { look.app.collector.workers(name).await.ok() },
+            async { look.app.collector.certificates(name).await.ok() },
+            async { look.app.collector.node_reading(name).await.ok() }
+        )
     } else {
-        (None, None)
+        (None, None, None)
     };
     let info = obs.map(|o| o.engine.info.as_slice()).unwrap_or_default();
     FullNode {
@@ -87,6 +92,7 @@ async fn full<'a>(look: &'a Look, node: &'a NodeView) -> FullNode<'a> {
         backends: obs.map(|o| o.pools.iter().map(backend).collect()).unwrap_or_default(),
         workers,
         certificates,
+        reading,
     }
 }
 
@@ -147,6 +153,10 @@ fn blocks(item: &FullNode<'_>, all: bool) -> Vec<Block> {
     }
     let name = &n.meta.name;
     let mut blocks = vec![Block::Pairs { title: format!("node {name}"), pairs }];
+    if let Some(reading) = &item.reading {
+        let pairs = describe::node_reading(reading).into_iter().map(|(label, text)| (label.to_owned(), Cell::plain(text)));
+        blocks.push(Block::Pairs { title: format!("machine {name}"), pairs: pairs.collect() });
+    }
     blocks.extend(proxies(format!("frontends of {name}"), &item.frontends));
     blocks.extend(proxies(format!("backends of {name}"), &item.backends));
     if let Some(workers) = item.workers.as_ref().filter(|w| !w.is_empty()) {

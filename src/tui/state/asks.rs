@@ -59,8 +59,9 @@ impl State {
                 let known = self.details.as_ref().is_some_and(|d| d.node == *node && !due(Some(d.asked), now, DETAILS_AGAIN));
                 if !known {
                     let before = self.details.take().filter(|d| d.node == *node);
-                    let (workers, certificates) = before.map_or((None, None), |d| (d.workers, d.certificates));
-                    self.details = Some(NodeDetails { node: node.clone(), asked: now, workers, certificates });
+                    let (workers, certificates, reading) =
+                        before.map_or((None, None, None), |d| (d.workers, d.certificates, d.reading));
+                    self.details = Some(NodeDetails { node: node.clone(), asked: now, workers, certificates, reading });
                     self.ask(Effect::Details(node.clone()));
                 }
             }

@@ -23,7 +23,7 @@ use tui_input::Input;
 
 use crate::collect::problems::Finding;
 use crate::config::Fleet;
-use crate::model::{Certificate, FleetView, NodeName, Problem, Session, StickTable, StickTableEntry, Worker};
+use crate::model::{Certificate, FleetView, NodeName, NodeReading, Problem, Session, StickTable, StickTableEntry, Worker};
 use crate::store::{Lease, Operation, Unfinished};
 
 use super::event::{Charted, Clock, Effect};
@@ -65,6 +65,8 @@ pub struct NodeDetails {
     pub asked: Instant,
     pub workers: Option<Result<Vec<Worker>, Problem>>,
     pub certificates: Option<Result<Vec<Certificate>, Problem>>,
+    /// The machine, where lbdeck's agent runs on it.
+    pub reading: Option<NodeReading>,
 }
 
 /// A list from the store or from nodes, with the time when it came.

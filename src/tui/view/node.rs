@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::collect::describe;
 use crate::config::duration::show_duration;
 use crate::model::{FleetView, Health, NodeName, NodeView, ServerObs, ServerRef};
 use crate::tui::event::Charted;
@@ -175,6 +176,9 @@ fn lines(state: &State, name: &NodeName) -> Vec<(&'static str, String, Tone)> {
             }
             Some(Err(problem)) => out.push(("workers", problem.what.clone(), Tone::Dim)),
             None => {}
+        }
+        if let Some(reading) = &details.reading {
+            out.extend(describe::node_reading(reading).into_iter().map(|(label, text)| (label, text, Tone::Plain)));
         }
         match &details.certificates {
             Some(Ok(certificates)) if !certificates.is_empty() => {

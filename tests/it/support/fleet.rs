@@ -45,6 +45,30 @@ impl Fleet {
         self
     }
 
+    /// The same with locks where an agent looks for leases.
+    pub fn local_with_locks(mut self, name: &str, socket: &Path, locks: &Path) -> Fleet {
+        writeln!(
+            self.nodes,
+            "  - name: {name}\n    address: 127.0.0.1\n    local: true\n    lock_dir: {}\n    engines: {{haproxy: {{socket: {}}}}}",
+            locks.display(),
+            socket.display()
+        )
+        .unwrap();
+        self
+    }
+
+    /// A node on this machine with lbdeck's own agent.
+    pub fn local_agent(mut self, name: &str, agent: &super::agent::Agent) -> Fleet {
+        writeln!(
+            self.nodes,
+            "  - name: {name}\n    address: 127.0.0.1\n    local: true\n    lock_dir: {}\n    engines: {{relay: {{socket: {}}}}}",
+            agent.lock_dir().display(),
+            agent.socket().display()
+        )
+        .unwrap();
+        self
+    }
+
     /// A further line of the last node (`zone: a`, `tags: [edge]`).
     pub fn node_line(mut self, line: &str) -> Fleet {
         writeln!(self.nodes, "    {line}").unwrap();

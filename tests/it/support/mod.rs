@@ -1,5 +1,6 @@
 //! Real engines and servers for tests: each is started on a port or socket of its own and ended by its pid.
 
+pub mod agent;
 pub mod app;
 pub mod fake_socket;
 pub mod fleet;

@@ -1,0 +1,7 @@
+//! The agent as a real process: its API, what it keeps, leases that outlive the console, handover, and the console's engine
+//! against agents that are newer, older or hostile.
+
+mod api;
+mod engine;
+mod handover;
+mod leases;
