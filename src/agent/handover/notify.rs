@@ -5,8 +5,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
-/// Set by our own supervisor.
-const SUPERVISOR_ENV: &str = "LBDECK_SUPERVISOR";
+use crate::agent::supervise::SUPERVISOR_ENV;
 
 /// Who restarts this process when it is killed.
 pub fn supervisor_name() -> &'static str {
