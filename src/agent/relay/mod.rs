@@ -8,6 +8,7 @@ pub mod deadline;
 pub mod health;
 pub mod http;
 pub mod listener;
+pub mod log;
 pub mod pool;
 pub mod protect;
 pub mod proxy_protocol;
