@@ -96,7 +96,10 @@ impl ClientStream {
     ) -> Result<u64, SideError> {
         let without = super::http1::response::is_without_body(head.status, method);
         let mut head = head.clone();
-        let may_say_length = !head.status.is_informational() && head.status != ::http::StatusCode::NO_CONTENT;
+        use ::http::StatusCode;
+        // A 304 would have to say the length of what it stands for (RFC 9110, 8.6).
+        let may_say_length =
+            !head.status.is_informational() && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if may_say_length {
             head.headers.set("Content-Length", body.len().to_string());
         }

@@ -169,7 +169,7 @@ impl ServerHalf {
         Self { side, response, scanned: 0, answered: false }
     }
 
-    fn poll_head(
+    pub(super) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,

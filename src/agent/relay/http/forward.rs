@@ -8,6 +8,7 @@ use ::http::{Method, StatusCode, Version};
 
 use super::backend::{Ask, Backend, Lease, NoServer, ServerOutcome};
 use super::body::BodyWriter;
+use super::cached::{self, Caching, Came, Passing};
 use super::client::{ClientStream, ToClient, inform, start_response};
 use super::exchange::{Exchange, ExchangeError, Filter, ResponseMeta, ServerHalf};
 use super::head::{RequestHead, ResponseHead};
@@ -15,6 +16,8 @@ use super::http1::framing::BodyLength;
 use super::http1::request::RequestFraming;
 use super::http1::write::{self, WriteFraming};
 use super::http2::convert;
+use super::mirror;
+use super::own::{Own, edit_response, from_memory, own, page, vars};
 use super::side::{H2Side, Side, SideError};
 use super::site::Site;
 use super::story::{Ended, Told};
@@ -22,8 +25,8 @@ use super::upgrade::{TunnelEnd, tunnel};
 use super::upstream::{self, ConnectError, Ready};
 use crate::agent::relay::content::compress::{self, Encoder};
 use crate::agent::relay::deadline::Deadline;
+use crate::agent::relay::log::request_id::{self, RequestId};
 use crate::agent::relay::protect::{Denied, Guard};
-use crate::agent::relay::route::template::Vars;
 use crate::agent::relay::route::{Action, Asked, Route};
 use crate::agent::relay::session::Session;
 
@@ -66,17 +69,13 @@ pub struct Request<'a> {
     pub told: &'a mut Told,
 }
 
-/// A response of the relay's own.
-struct Own {
-    head: ResponseHead,
-    body: std::sync::Arc<[u8]>,
-    ended: Ended,
-}
-
 /// Sees a request through. The caller has it recorded.
 pub async fn serve<B: Backend>(site: &Site<B>, connection: &Connection, request: &mut Request<'_>) -> After {
     let client = site.forwarding.client(&request.head.headers, connection.peer());
     request.told.client = client;
+    if let Some(name) = &site.request_id {
+        identify(site, name, connection, request);
+    }
     if let BodyLength::Known(length) = request.framing.body
         && length > site.body_limit
     {
@@ -98,8 +97,8 @@ pub async fn serve<B: Backend>(site: &Site<B>, connection: &Connection, request:
         }
     };
     drop(asked);
-    request.told.route = Some(route.0);
-    let route = route.1;
+    let (place, route) = route;
+    request.told.route = Some(place);
     let mut cookie = None;
     let pool = match &route.action {
         Action::Pool(pool) => Some(pool.index),
@@ -130,9 +129,39 @@ pub async fn serve<B: Backend>(site: &Site<B>, connection: &Connection, request:
         )
         .await;
     };
+    let mut caching = match Caching::look(site, place, request.head, connection.tls).await {
+        Some(Ok(caching)) => Some(caching),
+        Some(Err(stored)) => {
+            let kept = cached::answer(route, &stored, request.head);
+            return from_memory(site, connection, request, route, kept).await;
+        }
+        None => None,
+    };
     request.told.pool = Some(std::sync::Arc::clone(backend.name()));
     prepare(site, route, connection, request);
-    forward(site, connection, request, route, backend, cookie).await
+    if let Some(caching) = &caching {
+        caching.prepare(request.head);
+    }
+    if let Some(mirror) = &route.mirror
+        && mirror.wants(rand::random())
+        && let Some(shadow) = site.pools.get(mirror.pool.index)
+    {
+        mirror::send(shadow, request.head, request.framing, client, connection.tls, site.heads);
+    }
+    forward(site, connection, request, route, backend, cookie, &mut caching).await
+}
+
+/// Gives the request an id: a trusted proxy's, or one of its own.
+fn identify<B: Backend>(site: &Site<B>, name: &str, connection: &Connection, request: &mut Request<'_>) {
+    let given = request.head.headers.get(name).filter(|_| site.forwarding.trusts(connection.peer().ip()));
+    match given.and_then(request_id::accept) {
+        Some(id) => request.told.request_id.push_str(id),
+        None => {
+            let id = RequestId::new(request.told.began.wall, rand::random());
+            request.told.request_id.push_str(id.as_str());
+            request.head.headers.set(name, id.as_str());
+        }
+    }
 }
 
 type Admitted<'r> = ((usize, &'r Route), (Option<Guard>, Option<Guard>));
@@ -158,30 +187,6 @@ fn admit<'r, B: Backend>(
     Ok(((index, route), (listener, own)))
 }
 
-fn vars<'v, B: Backend>(
-    site: &'v Site<B>,
-    route: &'v Route,
-    connection: &Connection,
-    head: &'v RequestHead,
-    told: &'v Told,
-) -> Vars<'v> {
-    let target = told.original_target.as_deref().unwrap_or(&head.target);
-    let (path, query) = target.split_once('?').map_or((target, None), |(p, q)| (p, Some(q)));
-    Vars {
-        client: told.client,
-        listener: &site.listener,
-        route: &route.name,
-        pool: told.pool.as_deref().unwrap_or_default(),
-        server: told.server.as_deref().unwrap_or_default(),
-        tls: connection.tls,
-        method: head.method.as_str(),
-        host: head.host(),
-        path,
-        query,
-        request_id: &told.request_id,
-    }
-}
-
 /// What the server is to see: forwarding fields, the route's edits, the rewritten target.
 fn prepare<B: Backend>(site: &Site<B>, route: &Route, connection: &Connection, request: &mut Request<'_>) {
     let head = &mut *request.head;
@@ -197,55 +202,6 @@ fn prepare<B: Backend>(site: &Site<B>, route: &Route, connection: &Connection, r
         && let std::borrow::Cow::Owned(target) = rewrite.apply(&head.target)
     {
         request.told.original_target = Some(std::mem::replace(&mut head.target, target));
-    }
-}
-
-/// The page of an error: the route's, the listener's, or a plain one.
-fn page<B: Backend>(site: &Site<B>, route: Option<&Route>, status: StatusCode, ended: Ended) -> Own {
-    let custom = route.and_then(|r| r.error_pages.get(status.as_u16())).or_else(|| site.error_pages.get(status.as_u16()));
-    match custom.map(|respond| &respond.body) {
-        Some(crate::agent::relay::route::respond::Body::Fixed(bytes)) => {
-            let mut head = ResponseHead::new(status);
-            if let Some(respond) = custom {
-                head.headers.set("Content-Type", &*respond.content_type);
-            }
-            Own { head, body: std::sync::Arc::clone(bytes), ended }
-        }
-        _ => {
-            let mut head = ResponseHead::new(status);
-            head.headers.set("Content-Type", "text/plain; charset=utf-8");
-            Own { head, body: Site::<B>::plain_page(status).into_bytes().into(), ended }
-        }
-    }
-}
-
-/// Answers by itself.
-async fn own<B: Backend>(
-    site: &Site<B>,
-    connection: &Connection,
-    request: &mut Request<'_>,
-    route: Option<&Route>,
-    mut own: Own,
-) -> After {
-    if let Some(route) = route.filter(|r| !r.response_headers.is_empty()) {
-        route.response_headers.apply(&mut own.head.headers, &vars(site, route, connection, request.head, request.told));
-    }
-    own.head.headers.set("Cache-Control", "no-cache");
-    request.told.status = Some(own.head.status.as_u16());
-    request.told.ended = own.ended;
-    // What is left of the request's body would be taken for the next request.
-    let keep_alive = request.framing.keep_alive && request.client.side.is_read() && !connection.session.is_closing();
-    let to = ToClient { version: request.head.version, keep_alive };
-    let sent = request.client.answer(&request.head.method, &own.head, &own.body, to, site.timeouts.client).await;
-    match sent {
-        Ok(bytes) => {
-            request.told.bytes += bytes;
-            if keep_alive { After::Keep } else { After::Close }
-        }
-        Err(_) => {
-            request.told.ended = Ended::CLIENT_DATA;
-            After::Abort
-        }
     }
 }
 
@@ -266,6 +222,7 @@ async fn forward<B: Backend>(
     route: &Route,
     backend: &Rc<B>,
     cookie: Option<String>,
+    caching: &mut Option<Caching>,
 ) -> After {
     let mut before: Option<B::Lease> = None;
     loop {
@@ -276,14 +233,7 @@ async fn forward<B: Backend>(
             Err(error) => {
                 let ended = if error == NoServer::Down { Ended::SERVER_CONNECT } else { Ended::QUEUE_TIMEOUT };
                 request.told.queue = Some(started.elapsed());
-                return own(
-                    site,
-                    connection,
-                    request,
-                    Some(route),
-                    page(site, Some(route), StatusCode::SERVICE_UNAVAILABLE, ended),
-                )
-                .await;
+                return fail(site, connection, request, route, StatusCode::SERVICE_UNAVAILABLE, ended, caching).await;
             }
         };
         drop(before.take());
@@ -297,7 +247,8 @@ async fn forward<B: Backend>(
         let failed = match upstream::connect(lease.target(), &preamble, fresh).await {
             Ok(ready) => {
                 request.told.connect = Some(picked.elapsed());
-                let attempt = attempt(site, connection, request, route, backend, &mut lease, ready, &preamble, cookie.as_deref());
+                let attempt =
+                    attempt(site, connection, request, route, backend, &mut lease, ready, &preamble, cookie.as_deref(), caching);
                 match attempt.await {
                     Ok(after) => return after,
                     Err(failed) => failed,
@@ -321,15 +272,34 @@ async fn forward<B: Backend>(
             return own(site, connection, request, Some(route), page(site, Some(route), failed.status, failed.ended)).await;
         }
         if !failed.repeatable || !backend.may_retry(request.told.retries) {
-            return own(site, connection, request, Some(route), page(site, Some(route), failed.status, failed.ended)).await;
+            return fail(site, connection, request, route, failed.status, failed.ended, caching).await;
         }
         request.told.retries += 1;
         before = Some(lease);
     }
 }
 
+/// Answers for a server that has not: from the cache where something may stand in, else with the page of the error.
+async fn fail<B: Backend>(
+    site: &Site<B>,
+    connection: &Connection,
+    request: &mut Request<'_>,
+    route: &Route,
+    status: StatusCode,
+    ended: Ended,
+    caching: &mut Option<Caching>,
+) -> After {
+    if let Some(caching) = caching
+        && let Some(stored) = caching.failed()
+    {
+        let kept = caching.answer(route, &stored);
+        return from_memory(site, connection, request, route, kept).await;
+    }
+    own(site, connection, request, Some(route), page(site, Some(route), status, ended)).await
+}
+
 /// Puts the head of the request into the server's output.
-fn start(
+pub(super) fn start(
     request: &RequestHead,
     framing: &RequestFraming,
     ready: Ready,
@@ -370,6 +340,7 @@ async fn attempt<B: Backend>(
     ready: Ready,
     preamble: &[u8],
     cookie: Option<&str>,
+    caching: &mut Option<Caching>,
 ) -> Result<After, Failed> {
     let sent_at = Instant::now();
     let patience = backend.patience(site.timeouts.client);
@@ -415,19 +386,30 @@ async fn attempt<B: Backend>(
     lease.note(ServerOutcome::Answer(status.as_u16()));
     request.told.response = Some(sent_at.elapsed());
     request.told.status = Some(status.as_u16());
+    let recorder = match caching.as_mut().map(|c| (c.came(request.response), c)) {
+        Some((Came::Instead(stored), caching)) => {
+            let kept = caching.answer(route, &stored);
+            let whole = exchange.request_is_sent() && meta.keep_alive && meta.body == BodyLength::None && preamble.is_empty();
+            match exchange.server.side {
+                Side::H1(side) if whole => upstream::keep(lease.target(), side),
+                mut other => other.abort(h2::Reason::CANCEL),
+            }
+            return Ok(from_memory(site, connection, request, route, kept).await);
+        }
+        Some((Came::Passes(recorder), _)) => recorder,
+        None => None,
+    };
     for cookie in cookie.map(str::to_owned).into_iter().chain(lease.set_cookie()) {
         request.response.headers.add("Set-Cookie", cookie);
     }
-    if !route.response_headers.is_empty() {
-        let vars = vars(site, route, connection, request.head, request.told);
-        route.response_headers.apply(&mut request.response.headers, &vars);
-    }
+    edit_response(site, connection, Some(route), request.head, request.told, request.response);
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let server = exchange.server.side;
         return Ok(upgraded(site, request, server, lease, &meta).await);
     }
-    let mut encoder = compression(route, request.head, request.response, &meta);
+    let encoder = compression(route, request.head, request.response, &meta);
     let body = client_framing(&meta, request.head.version, encoder.is_some());
+    let mut passing = Passing::new(recorder, encoder);
     let keep_alive = request.framing.keep_alive
         && exchange.request_is_sent()
         && body != BodyLength::UntilClose
@@ -437,7 +419,7 @@ async fn attempt<B: Backend>(
     let result = match begun {
         Ok(bytes) => {
             request.told.bytes += bytes;
-            exchange.bodies(encoder.as_mut().map(|e| e as &mut dyn Filter)).await
+            exchange.bodies(passing.as_mut().map(|p| p as &mut dyn Filter)).await
         }
         Err(error) => Err(ExchangeError::Client(error)),
     };
@@ -519,7 +501,7 @@ fn client_framing(meta: &ResponseMeta, version: Version, changed: bool) -> BodyL
 }
 
 /// Compresses where the route wants it and the client takes it; changes the head accordingly.
-fn compression(route: &Route, request: &RequestHead, response: &mut ResponseHead, meta: &ResponseMeta) -> Option<Compressing> {
+fn compression(route: &Route, request: &RequestHead, response: &mut ResponseHead, meta: &ResponseMeta) -> Option<Encoder> {
     let config = route.compression.as_ref()?;
     let length = match meta.body {
         BodyLength::None => return None,
@@ -532,21 +514,7 @@ fn compression(route: &Route, request: &RequestHead, response: &mut ResponseHead
         None => None,
     };
     compress::amend(decision, response);
-    encoder.map(|encoder| Compressing(Some(encoder)))
-}
-
-struct Compressing(Option<Encoder>);
-
-impl Filter for Compressing {
-    fn data(&mut self, data: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), |encoder| encoder.write(data, out))
-    }
-    fn pause(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), |encoder| encoder.flush(out))
-    }
-    fn end(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
-        self.0.take().map_or(Ok(()), |encoder| encoder.finish(out))
-    }
+    encoder
 }
 
 /// Both connections carry another protocol from here on.

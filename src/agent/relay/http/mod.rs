@@ -2,12 +2,15 @@
 
 pub mod backend;
 pub mod body;
+mod cached;
 pub mod client;
 pub mod exchange;
 pub mod forward;
 pub mod head;
 pub mod http1;
 pub mod http2;
+mod mirror;
+mod own;
 pub mod serve;
 pub mod side;
 pub mod site;

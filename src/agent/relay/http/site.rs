@@ -10,6 +10,7 @@ use super::backend::Backend;
 use super::head::RequestHead;
 use super::http1::HeadLimits;
 use super::story::Told;
+use crate::agent::relay::content::cache::Cache;
 use crate::agent::relay::protect::Protection;
 use crate::agent::relay::route::Router;
 use crate::agent::relay::route::forwarded::Forwarding;
@@ -68,7 +69,11 @@ pub struct Site<B> {
     /// By the place of a route.
     pub route_protection: Vec<Option<Arc<Protection>>>,
     pub protection: Option<Arc<Protection>>,
+    /// By the place of a route.
+    pub caches: Vec<Option<Arc<Cache>>>,
     pub forwarding: Forwarding,
+    /// Header that carries the id of a request to the server and back; `None`: requests get no id.
+    pub request_id: Option<Box<str>>,
     pub error_pages: ErrorPages,
     /// In the order of the configuration's pools.
     pub pools: Vec<Rc<B>>,

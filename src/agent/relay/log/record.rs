@@ -41,32 +41,16 @@ pub struct Termination(pub [u8; 4]);
 
 impl Termination {
     pub const NORMAL: Self = Self(*b"----");
-    /// The client went away while data was transferred.
-    pub const CLIENT_ABORT: Self = Self(*b"CD--");
-    /// The client went away or sent nonsense before its request was complete.
-    pub const CLIENT_REQUEST: Self = Self(*b"CR--");
-    /// The client did not complete its request in time.
-    pub const CLIENT_TIMEOUT: Self = Self(*b"cR--");
-    /// The server could not be reached, or refused.
-    pub const SERVER_CONNECT: Self = Self(*b"SC--");
     /// The server ended the connection before its response was complete.
     pub const SERVER_ABORT: Self = Self(*b"SD--");
-    /// The server ended the connection before its response began.
-    pub const SERVER_HEADERS: Self = Self(*b"SH--");
-    /// The connection to the server was not established in time.
-    pub const CONNECT_TIMEOUT: Self = Self(*b"sC--");
-    /// The server did not answer in time.
-    pub const SERVER_TIMEOUT: Self = Self(*b"sH--");
-    /// Waited for too long in a queue.
-    pub const QUEUE_TIMEOUT: Self = Self(*b"sQ--");
+    /// The client did not complete its request in time.
+    pub const CLIENT_TIMEOUT: Self = Self(*b"cR--");
+    /// The client went away while data was transferred.
+    pub const CLIENT_ABORT: Self = Self(*b"CD--");
     /// The relay refused the request (a limit, a rule, nonsense).
     pub const DENIED: Self = Self(*b"PR--");
     /// The relay answered by itself (redirect, fixed response).
     pub const LOCAL: Self = Self(*b"LR--");
-
-    pub fn is_normal(self) -> bool {
-        matches!(self.0.first(), Some(b'-' | b'L'))
-    }
 }
 
 /// The line of a request.

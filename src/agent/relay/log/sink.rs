@@ -95,7 +95,8 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// Sends each line as a message of its own; how many went, and the last error.
 fn each(lines: &[u8], tag: &str, send: impl Fn(&[u8]) -> io::Result<usize>) -> (usize, io::Result<()>) {
-    let head = format!("<{PRIORITY}>{} {tag}: ", Timestamp::now().to_zoned_datetime(TimeZone::system()).strftime("%b %e %H:%M:%S"));
+    let head =
+        format!("<{PRIORITY}>{} {tag}: ", Timestamp::now().to_zoned_datetime(TimeZone::system()).strftime("%b %e %H:%M:%S"));
     let mut message = Vec::with_capacity(512);
     let (mut sent, mut result) = (0, Ok(()));
     for line in lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {

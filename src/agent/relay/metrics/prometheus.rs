@@ -108,8 +108,12 @@ const FRONTEND: &[(&str, &str, &str, Field)] = &[
 
 const BACKEND: &[(&str, &str, &str, Field)] = &[
     ("current_queue", "gauge", "Current number of queued requests.", |t| Some(t.queue)),
-    ("connection_errors_total", "counter", "Total number of failed connections to servers since the start.", |t| Some(t.connect_errors)),
-    ("response_errors_total", "counter", "Total number of invalid or interrupted responses since the start.", |t| Some(t.response_errors)),
+    ("connection_errors_total", "counter", "Total number of failed connections to servers since the start.", |t| {
+        Some(t.connect_errors)
+    }),
+    ("response_errors_total", "counter", "Total number of invalid or interrupted responses since the start.", |t| {
+        Some(t.response_errors)
+    }),
     ("retry_warnings_total", "counter", "Total number of retries since the start.", |t| Some(t.retries)),
 ];
 
@@ -142,12 +146,8 @@ fn answers(out: &mut Text, prefix: &str, all: &[(Vec<(&str, &str)>, &Traffic)]) 
 
 fn times(out: &mut Text, prefix: &str, all: &[(Vec<(&str, &str)>, &Traffic)]) {
     type Time = fn(&crate::engine::relay::wire::Times) -> u32;
-    const TIMES: [(&str, Time); 4] = [
-        ("queue", |t| t.queue_ms),
-        ("connect", |t| t.connect_ms),
-        ("response", |t| t.response_ms),
-        ("total", |t| t.total_ms),
-    ];
+    const TIMES: [(&str, Time); 4] =
+        [("queue", |t| t.queue_ms), ("connect", |t| t.connect_ms), ("response", |t| t.response_ms), ("total", |t| t.total_ms)];
     for (word, of) in TIMES {
         let name = format!("haproxy_{prefix}_{word}_time_average_seconds");
         let mut samples = all.iter().filter_map(|(labels, t)| Some((labels, of(t.times.as_ref()?)))).peekable();
@@ -174,11 +174,8 @@ fn frontends(out: &mut Text, snapshot: &Snapshot) {
     if all.is_empty() {
         return;
     }
-    let states: Vec<_> = snapshot
-        .listeners
-        .iter()
-        .map(|l| (vec![("proxy", l.name.as_str())], if l.enabled { "UP" } else { "DOWN" }))
-        .collect();
+    let states: Vec<_> =
+        snapshot.listeners.iter().map(|l| (vec![("proxy", l.name.as_str())], if l.enabled { "UP" } else { "DOWN" })).collect();
     status(out, "frontend", &states, &["DOWN", "UP"]);
     traffic(out, "frontend", SHARED, &all);
     traffic(out, "frontend", FRONTEND, &all);
@@ -350,13 +347,21 @@ mod tests {
 
     fn extra() -> Extra {
         let counts = Counts::default();
-        [300, 900, 40_000, 9_000_000_000].map(|us| counts.record(Duration::from_micros(us)));
+        for us in [300, 900, 40_000, 9_000_000_000] {
+            counts.record(Duration::from_micros(us));
+        }
         let mut latency = Histogram::default();
         latency.add(&counts);
         Extra {
             log: Some(LogCounts { written: 9, lost: 1, sampled_out: 0 }),
             denied: vec![("web".into(), vec![(Reason::Rate, 5)])],
-            routes: vec![RouteExtra { listener: "web".into(), route: "api".into(), latency, cache: Some(CacheCounts::default()), ..RouteExtra::default() }],
+            routes: vec![RouteExtra {
+                listener: "web".into(),
+                route: "api".into(),
+                latency,
+                cache: Some(CacheCounts::default()),
+                ..RouteExtra::default()
+            }],
         }
     }
 
@@ -404,6 +409,8 @@ mod tests {
             }
         }
         assert_eq!(parse(text.as_bytes()).unwrap().len(), seen.len());
-        assert!(render(&Snapshot { listeners: Vec::new(), pools: Vec::new(), ..snapshot() }, &Extra::default()).contains("uptime"));
+        assert!(
+            render(&Snapshot { listeners: Vec::new(), pools: Vec::new(), ..snapshot() }, &Extra::default()).contains("uptime")
+        );
     }
 }

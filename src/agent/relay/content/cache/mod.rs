@@ -195,9 +195,11 @@ impl Cache {
         self.store().purge(|key| {
             let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
             let (authority, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let named = authority.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit())).map_or(authority, |(h, _)| h);
+            let named =
+                authority.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit())).map_or(authority, |(h, _)| h);
             let target = target.split(['?', '#']).next().unwrap_or_default();
-            host.as_deref().is_none_or(|h| h == named || h == authority) && crate::agent::relay::route::path::is_below(target, path)
+            host.as_deref().is_none_or(|h| h == named || h == authority)
+                && crate::agent::relay::route::path::is_below(target, path)
         })
     }
 

@@ -21,7 +21,13 @@ fn map(headers: &Headers) -> HeaderMap {
         let Ok(name) = HeaderName::from_bytes(name) else { continue };
         let value = match name.as_str() {
             "cache-control" | "pragma" => value.to_ascii_lowercase(),
-            "age" => std::str::from_utf8(value).ok().and_then(|t| t.trim().parse::<u64>().ok()).unwrap_or(0).min(MAX_AGE).to_string().into_bytes(),
+            "age" => std::str::from_utf8(value)
+                .ok()
+                .and_then(|t| t.trim().parse::<u64>().ok())
+                .unwrap_or(0)
+                .min(MAX_AGE)
+                .to_string()
+                .into_bytes(),
             _ => value.to_vec(),
         };
         let joined = match map.get(&name) {
@@ -61,7 +67,8 @@ pub(super) fn policy(asked: &Request<()>, head: &ResponseHead, now: SystemTime) 
 /// shaped and that does not say itself that it may be kept.
 pub(super) fn may_store(policy: &CachePolicy, asked: &Request<()>, head: &ResponseHead) -> bool {
     let headers = &head.headers;
-    let explicit = headers.contains("expires") || ["public", "s-maxage", "max-age"].iter().any(|d| directive(headers, d).is_some());
+    let explicit =
+        headers.contains("expires") || ["public", "s-maxage", "max-age"].iter().any(|d| directive(headers, d).is_some());
     policy.is_storable()
         && !headers.contains("set-cookie")
         && !lists(headers, "vary", "*")

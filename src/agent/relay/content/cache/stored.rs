@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{Method, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_cache_semantics::{AfterResponse, CachePolicy};
 
 use super::policy;
@@ -36,8 +36,8 @@ impl Stored {
         self.0.body.len() + 3 * fields + 1024
     }
 
-    /// The answer to a request: the whole response, its head alone for HEAD, or 304 where the client has it already (RFC 9110, 13).
-    /// `Content-Length` is set where a body follows or would follow.
+    /// The answer to a request: the whole response, or 304 where the client has it already (RFC 9110, 13). Whoever writes it leaves
+    /// the body out for HEAD.
     pub fn answer(&self, request: &RequestHead, now: SystemTime) -> (ResponseHead, Arc<[u8]>) {
         let mut head = self.0.head.clone();
         head.headers.set("Age", self.0.policy.age(now).as_secs().to_string());
@@ -50,8 +50,7 @@ impl Stored {
             return (head, Arc::default());
         }
         head.headers.set("Content-Length", self.0.body.len().to_string());
-        let body = if request.method == Method::HEAD { Arc::default() } else { Arc::clone(&self.0.body) };
-        (head, body)
+        (head, Arc::clone(&self.0.body))
     }
 
     /// Whether it may stand in for a server that failed (RFC 5861, 4). `otherwise`: how long past its freshness where it does not say.
