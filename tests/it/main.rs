@@ -15,5 +15,6 @@ mod http;
 mod lab;
 mod layering;
 mod ops;
+mod relay_policy;
 mod ssh;
 mod tui;

@@ -18,7 +18,7 @@ pub(super) struct Caching {
     /// As the client wrote it: keys, variants and conditions are the client's.
     original: RequestHead,
     tls: bool,
-    fill: Option<Fill>,
+    fill: Option<Box<Fill>>,
 }
 
 /// A response of the relay's own: from memory.

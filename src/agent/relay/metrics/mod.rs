@@ -122,11 +122,14 @@ pub fn latency(histogram: &Histogram) -> Latency {
     }
 }
 
+/// Listener and route.
+type RouteName = (Arc<str>, Arc<str>);
+
 /// The counters of all routes by listener and name. They outlive configurations: a route that comes back counts on.
 #[derive(Debug)]
 pub struct Registry {
     threads: usize,
-    routes: Mutex<BTreeMap<(Arc<str>, Arc<str>), Arc<RouteStats>>>,
+    routes: Mutex<BTreeMap<RouteName, Arc<RouteStats>>>,
 }
 
 impl Registry {

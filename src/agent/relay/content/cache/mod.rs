@@ -70,7 +70,7 @@ pub enum Lookup {
     /// Answer from this.
     Hit(Stored),
     /// Ask the server and tell the fill what came.
-    Fetch(Fill),
+    Fetch(Box<Fill>),
     /// Somebody fetches the same: wait, then look again with `waited`.
     Wait(Waiting),
     /// The cache has nothing to do with it.
@@ -178,7 +178,7 @@ impl Cache {
         store.fetching.insert(Arc::clone(&key), receiver);
         self.misses.fetch_add(1, Ordering::Relaxed);
         let generation = store.generation;
-        Lookup::Fetch(Fill { cache: Arc::clone(self), key, asked, stale: found, generation, _fetching: sender })
+        Lookup::Fetch(Box::new(Fill { cache: Arc::clone(self), key, asked, stale: found, generation, _fetching: sender }))
     }
 
     /// After a request that changes things (POST, PUT, DELETE …) succeeded: what is kept of its target is no longer true (RFC 9111, 4.4).

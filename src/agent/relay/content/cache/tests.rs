@@ -20,7 +20,7 @@ fn answer(status: u16, fields: &[(&str, &str)]) -> ResponseHead {
 
 fn fetch(cache: &Arc<Cache>, request: &RequestHead, now: u64) -> Fill {
     match cache.lookup(request, false, false, at(now)) {
-        Lookup::Fetch(fill) => fill,
+        Lookup::Fetch(fill) => *fill,
         other => panic!("{other:?}"),
     }
 }
