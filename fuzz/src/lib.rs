@@ -4,6 +4,9 @@
 
 use std::path::Path;
 
+use lbdeck::agent::relay::content::compress::{Encoding, negotiate};
+use lbdeck::agent::relay::http::head::Headers;
+use lbdeck::agent::relay::route::{forwarded, path};
 use lbdeck::config::load;
 use lbdeck::engine::haproxy::parse::{
     config, info, metrics, process, servers_conn, servers_state, sessions, ssl_cert, stats_csv::StatTable, stats_page, tables,
@@ -23,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     ("haproxy_cfg", haproxy_cfg),
     ("fleet_file", fleet_file),
     ("ssh_config", ssh_config),
+    ("relay_rules", relay_rules),
 ];
 
 /// Nothing that reaches a screen may hold a control character.
@@ -111,4 +115,37 @@ pub fn ssh_config(bytes: &[u8]) {
     let lines = text.lines().count();
     assert!(directives.iter().all(|d| d.line >= 1 && d.line <= lines && !d.args.is_empty()));
     assert!(malformed.is_none_or(|m| m.line >= 1 && m.line <= lines));
+}
+
+/// What clients send and rules read: paths, forwarding fields, lists of codings.
+pub fn relay_rules(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let normal = path::normalize(&text);
+    if text.starts_with('/') {
+        assert!(normal.starts_with('/') && !normal.contains("//"));
+        assert!(!normal.split('/').any(|s| s == "." || s == ".."), "{text:?} {normal:?}");
+    } else {
+        assert_eq!(normal, text);
+    }
+    let elements = forwarded::parse(bytes);
+    assert!(elements.len() <= bytes.len());
+    let texts = elements.iter().flat_map(|e| [&e.node, &e.host, &e.proto]).flatten();
+    texts.for_each(|t| assert!(t.bytes().all(|b| b.is_ascii_graphic() || b == b' '), "{t:?}"));
+    let _ = elements.iter().filter_map(|e| forwarded::node_address(e.node.as_deref()?)).count();
+    let mut headers = Headers::new();
+    headers.add("Accept-Encoding", bytes);
+    headers.add("X-Forwarded-For", bytes);
+    let chosen = negotiate::choose(&headers, &Encoding::ALL);
+    let named = |e: Encoding| bytes.to_ascii_lowercase().windows(e.word().len()).any(|w| w == e.word().as_bytes());
+    assert!(chosen.is_none_or(|e| named(e) || bytes.contains(&b'*')), "nobody asked for {chosen:?}");
+    let trust_all = forwarded::Forwarding { style: forwarded::Style::XForwarded, trusted: everybody() };
+    let peer = ([10, 0, 0, 1], 1).into();
+    let _ = trust_all.client(&headers, peer);
+    trust_all.apply(&mut headers, [10, 0, 0, 1].into(), false, &text);
+    assert!(headers.get("x-forwarded-for").is_some_and(|f| f.ends_with(b", 10.0.0.1")));
+}
+
+fn everybody() -> lbdeck::agent::relay::protect::networks::Networks {
+    let all = ["0.0.0.0/0", "::/0"].iter().filter_map(|n| n.parse().ok()).collect();
+    lbdeck::agent::relay::protect::networks::Networks::new(all)
 }

@@ -36,6 +36,15 @@ const SEEDS: &[(&str, &[&[u8]])] = &[
         "fleet_file",
         &[b"nodes:\n  - name: lb1\n    address: 10.0.0.1\n    zone: a\n    tags: [edge, 'x']\n    ssh:\n      user: ops\n    haproxy:\n      socket: /run/haproxy/admin.sock\npolicies:\n  - pool: 'web*'\n    min_healthy: 50%\n"],
     ),
+    (
+        "relay_rules",
+        &[
+            b"/a/../%2e%2e//b/%2f./c%zz?d=/../",
+            b"for=192.0.2.1;proto=https, For=\"[2001:db8::1]:80\";host=\"a\\\"b,c\", for=_x",
+            b"192.0.2.1, [2001:db8::1]:443 ,unknown",
+            b"gzip;q=0.5, br ; q=1.000, *;q=0, zstd;q=1.1",
+        ],
+    ),
     ("ssh_config", &[b"Host lb* !lb9\n  HostName %h.example\n  User=ops\n  IdentityFile \"~/.ssh/a b\"\n  ProxyJump ops@jump:2222,other\nMatch host x\n"]),
 ];
 

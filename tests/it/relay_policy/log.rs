@@ -45,7 +45,10 @@ fn lines_have_the_fields_of_haproxy() {
 fn json_has_more() {
     let lines = lines(Format::Json);
     let first: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
-    assert_eq!((first["route"].as_str(), first["server"].as_str(), first["status"].as_u64()), (Some("all"), Some("s1"), Some(200)));
+    assert_eq!(
+        (first["route"].as_str(), first["server"].as_str(), first["status"].as_u64()),
+        (Some("all"), Some("s1"), Some(200))
+    );
     assert_eq!(first["request"]["target"], "/a/x?q=%22");
     assert_eq!(first["request_id"].as_str().map(str::len), Some(36));
     assert!(first["request"]["user_agent"].as_str().unwrap().starts_with("curl/"));

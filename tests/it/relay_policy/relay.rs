@@ -203,7 +203,10 @@ impl Relay {
         command.args(["-s", "-i", "--max-time", "20", "--path-as-is", "--http1.1"]).args(args);
         let output = command.arg(format!("http://{}{path}", self.address)).output().expect("curl is installed");
         let text = output.stdout;
-        let end = text.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| panic!("no head: {output:?}", output = output.status));
+        let end = text
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+            .unwrap_or_else(|| panic!("no head: {output:?}", output = output.status));
         let head = String::from_utf8_lossy(&text[..end]).into_owned();
         let mut lines = head.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
@@ -232,12 +235,8 @@ pub fn response(status: &str, fields: &str, body: &[u8]) -> Option<Vec<u8>> {
 impl Echo {
     pub fn start(name: &'static str, answer: Answer) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let echo = Self {
-            address: listener.local_addr().unwrap(),
-            hits: Arc::default(),
-            heads: Arc::default(),
-            end: Arc::default(),
-        };
+        let echo =
+            Self { address: listener.local_addr().unwrap(), hits: Arc::default(), heads: Arc::default(), end: Arc::default() };
         let (hits, heads, end) = (Arc::clone(&echo.hits), Arc::clone(&echo.heads), Arc::clone(&echo.end));
         std::thread::spawn(move || {
             for stream in listener.incoming() {

@@ -71,7 +71,11 @@ fn headers_are_edited_and_strangers_not_believed() {
     let web = Echo::start("web", |_| None);
     let set = |name: &str, value: &str| Edit::Set(name.into(), template(value));
     let route = Route {
-        request_headers: Edits(vec![Edit::Remove("user-agent".into()), set("X-Route", "{route} {server}"), set("X-Id", "{request_id}")]),
+        request_headers: Edits(vec![
+            Edit::Remove("user-agent".into()),
+            set("X-Route", "{route} {server}"),
+            set("X-Id", "{request_id}"),
+        ]),
         response_headers: Edits(vec![set("X-Served-By", "{pool}/{server}"), Edit::Remove("content-type".into())]),
         ..Route::to_pool("all", "web")
     };
@@ -102,7 +106,10 @@ fn limits_and_denials_are_answered() {
         deny_user_agents: vec![Pattern::new("(?i)badbot").unwrap()],
         ..ProtectConfig::default()
     };
-    let limited = ProtectConfig { limits: vec![LimitConfig { by: LimitBy::Client, rate: Some(rate), concurrency: None }], ..ProtectConfig::default() };
+    let limited = ProtectConfig {
+        limits: vec![LimitConfig { by: LimitBy::Client, rate: Some(rate), concurrency: None }],
+        ..ProtectConfig::default()
+    };
     let routes = vec![
         Route { conditions: below("/limited"), protect: Some(limited), ..Route::to_pool("limited", "web") },
         Route::to_pool("all", "web"),
@@ -128,7 +135,8 @@ fn limits_and_denials_are_answered() {
 #[test]
 fn a_mirror_gets_copies_and_nobody_waits_for_it() {
     let (web, shadow) = (Echo::start("web", |_| None), Echo::start("shadow", |_| None));
-    let route = Route { mirror: Some(Mirror { pool: PoolRef::new("shadow"), per_10_000: 10_000 }), ..Route::to_pool("all", "web") };
+    let route =
+        Route { mirror: Some(Mirror { pool: PoolRef::new("shadow"), per_10_000: 10_000 }), ..Route::to_pool("all", "web") };
     let relay = Setting::new(&[("web", web.address), ("shadow", shadow.address)], vec![route]).start();
     assert!(relay.curl("/seen?by=both", &[]).text().starts_with("web\n"));
     let copied = || shadow.heads.lock().unwrap().iter().any(|h| h.starts_with("GET /seen?by=both ")).then_some(());

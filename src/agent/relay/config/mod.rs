@@ -16,6 +16,8 @@ pub mod tls;
 mod value;
 
 #[cfg(test)]
+mod rule_tests;
+#[cfg(test)]
 mod tests;
 
 use std::io::Read;
