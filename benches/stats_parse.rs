@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lbdeck::engine::haproxy::parse::servers_state;
 use lbdeck::engine::haproxy::parse::stats_csv::StatTable;
-use lbdeck::engine::haproxy::{Picture, ServerNames};
+use lbdeck::engine::haproxy::{Known, Picture};
 
 const HEADER_AND_ROWS: &str = include_str!("../src/engine/haproxy/fixtures/2.6-show-stat.txt");
 
@@ -73,9 +73,10 @@ fn bench(c: &mut Criterion) {
         );
     });
     let (rows, _) = servers_state::parse(&state_text).unwrap();
-    let names = ServerNames::of(&Picture::of(&table, Some(&rows), &ServerNames::default()).pools);
+    let mut known = Known::default();
+    known.learn(&Picture::of(&table, Some(&rows), &Known::default()).pools);
     group.bench_function("typed observation of a parsed table", |b| {
-        b.iter(|| Picture::of(&table, Some(&rows), &names));
+        b.iter(|| Picture::of(&table, Some(&rows), &known));
     });
     group.throughput(Throughput::Bytes((text.len() + state_text.len()) as u64));
     group.bench_function("whole reading: statistics, states, observation", |b| {
@@ -84,7 +85,7 @@ fn bench(c: &mut Criterion) {
             |text| {
                 let table = StatTable::parse(text).unwrap();
                 let (rows, _) = servers_state::parse(&state_text).unwrap();
-                let picture = Picture::of(&table, Some(&rows), &names);
+                let picture = Picture::of(&table, Some(&rows), &known);
                 (table, picture)
             },
         );

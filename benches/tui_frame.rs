@@ -84,7 +84,7 @@ fn picture(turn: u64, now: Instant) -> Arc<FleetView> {
                 level: SocketLevel::Admin,
                 pid: Some(1),
                 uptime: Some(Duration::from_secs(99)),
-                info: vec![],
+                info: Default::default(),
             },
             frontends: vec![],
             pools: pools.collect(),

@@ -11,7 +11,7 @@ use lbdeck::config::load;
 use lbdeck::engine::haproxy::parse::{
     config, info, metrics, process, servers_conn, servers_state, sessions, ssl_cert, stats_csv::StatTable, stats_page, tables,
 };
-use lbdeck::engine::haproxy::{Picture, ServerNames};
+use lbdeck::engine::haproxy::{Known, Picture};
 use lbdeck::model::Fields;
 use lbdeck::transport::ssh::config::parse as ssh_config_file;
 
@@ -42,7 +42,7 @@ pub fn stats_csv(bytes: &[u8]) {
         assert!(fields.len() <= names);
         fields.iter().for_each(|(_, value)| is_shown(value));
     }
-    let picture = Picture::of(&table, None, &ServerNames::default());
+    let picture = Picture::of(&table, None, &Known::default());
     let rows = picture.frontends.len() + picture.pools.iter().map(|p| p.servers.len()).sum::<usize>();
     assert!(rows <= table.len(), "more than the table has");
     for server in picture.pools.iter().flat_map(|p| &p.servers) {
@@ -50,7 +50,9 @@ pub fn stats_csv(bytes: &[u8]) {
         is_shown(&server.status.to_string());
     }
     // A second reading that knows the names is the same picture.
-    let again = Picture::of(&table, None, &ServerNames::of(&picture.pools));
+    let mut known = Known::default();
+    known.learn(&picture.pools);
+    let again = Picture::of(&table, None, &known);
     assert_eq!(format!("{again:?}"), format!("{picture:?}"));
 }
 

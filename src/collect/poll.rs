@@ -22,6 +22,9 @@ const RETRY_UNLIKELY: Duration = Duration::from_secs(30);
 /// Longest pause between attempts on a node that is down.
 const RETRY_MOST: Duration = Duration::from_secs(15);
 
+/// In so many groups large fleets are read, one after the other within an interval.
+const SLOTS: u32 = 20;
+
 /// Reads the fleet; keeps the newest picture. Shared by all views.
 #[derive(Debug)]
 pub struct Collector {
@@ -136,32 +139,40 @@ impl Collector {
     /// Polls every node until the value returned is dropped.
     pub fn start(self: &Arc<Self>) -> Polling {
         let mut tasks = JoinSet::new();
+        // Many consoles must not read in step.
+        let start = Instant::now()
+            + if self.nodes.len() > SLOTS as usize {
+                self.refresh.mul_f64(rand::rng().random_range(0.0..1.0)) / SLOTS
+            } else {
+                Duration::ZERO
+            };
         for index in 0..self.nodes.len() {
             let this = self.clone();
-            tasks.spawn(async move { this.poll_node(index).await });
+            tasks.spawn(async move { this.poll_node(index, start).await });
         }
         let this = self.clone();
         tasks.spawn(async move { this.publisher().await });
         Polling { _tasks: tasks }
     }
 
-    async fn poll_node(&self, index: usize) {
+    async fn poll_node(&self, index: usize, start: Instant) {
         let Some(node) = self.nodes.get(index) else { return };
         if node.handle.engine.is_none() {
             self.read(node).await;
             return;
         }
-        // Many consoles and many nodes must not read in step.
-        let spread =
-            if self.nodes.len() > 20 { self.refresh.mul_f64(rand::rng().random_range(0.0..1.0)) } else { Duration::ZERO };
-        tokio::time::sleep(spread).await;
+        // Many nodes must not be read all at once, nor each by itself: waking a thread costs as much as reading a small node.
+        let mut due = start;
+        if self.nodes.len() > SLOTS as usize {
+            due += self.refresh * rand::rng().random_range(0..SLOTS) / SLOTS;
+        }
+        tokio::time::sleep_until(due.into()).await;
         loop {
-            let began = Instant::now();
-            let pause = self.read(node).await;
-            let rest = pause.saturating_sub(began.elapsed());
+            // The next turn is counted from the last one, so that a node stays with those that it is read with.
+            due = (due + self.read(node).await).max(Instant::now());
             tokio::select! {
-                () = tokio::time::sleep(rest) => {}
-                () = node.poke.notified() => {}
+                () = tokio::time::sleep_until(due.into()) => {}
+                () = node.poke.notified() => due = Instant::now(),
             }
         }
     }

@@ -55,7 +55,7 @@ impl Engine for Double {
                     level: SocketLevel::Admin,
                     pid: None,
                     uptime: None,
-                    info: vec![],
+                    info: Default::default(),
                 },
                 frontends: vec![],
                 pools: vec![],

@@ -4,6 +4,7 @@ pub mod change;
 pub mod exit;
 pub mod fleet_view;
 pub mod ids;
+pub mod info_lines;
 pub mod node_reading;
 pub mod observation;
 pub mod sanitize;
@@ -13,6 +14,7 @@ pub use change::{AddServer, Change, CheckKind, MAX_WEIGHT, Start, Target, Weight
 pub use exit::Exit;
 pub use fleet_view::{FleetView, Health, NodeMeta, NodeView, Problem};
 pub use ids::{NodeName, PoolName, ServerName, ServerRef};
+pub use info_lines::InfoLines;
 pub use node_reading::{AgentUse, CpuUse, DiskUse, ListeningSocket, MemoryUse, NetworkInterface, NodeReading, TcpStates};
 pub use observation::{
     Certificate, Check, Drift, EngineInfo, EngineKind, Fields, FrontendObs, Gauges, NodeObs, PoolObs, ServerObs, Session,

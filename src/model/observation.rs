@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{AdminState, NodeName, PoolName, ServerName, ServerStatus};
+use super::{AdminState, InfoLines, NodeName, PoolName, ServerName, ServerStatus};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,7 +52,7 @@ pub struct EngineInfo {
     pub pid: Option<u32>,
     pub uptime: Option<Duration>,
     /// Every `Name: value` of `show info`, in order.
-    pub info: Vec<(String, String)>,
+    pub info: InfoLines,
 }
 
 /// Raw fields of a statistics row by the engine's own names: all columns of all versions, on demand.
@@ -128,7 +128,8 @@ pub struct ServerObs {
     pub user_weight: Option<u32>,
     pub initial_weight: Option<u32>,
     /// Address without port; several pools may hold it.
-    pub address: Option<Box<str>>,
+    /// Shared with earlier readings of the server.
+    pub address: Option<Arc<str>>,
     pub port: Option<u16>,
     pub backup: bool,
     pub gauges: Gauges,

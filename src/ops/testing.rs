@@ -188,7 +188,7 @@ fn node_view(meta: &Arc<NodeMeta>, pools: Vec<PoolObs>) -> NodeView {
             level: SocketLevel::Admin,
             pid: Some(1),
             uptime: None,
-            info: Vec::new(),
+            info: Default::default(),
         },
         frontends: Vec::new(),
         pools,

@@ -87,7 +87,7 @@ async fn observes_everything_with_exact_admin_state() {
     assert_eq!(obs.engine.release, Some((2, 6)));
     assert_eq!(obs.engine.level, SocketLevel::Admin);
     assert_eq!(obs.engine.pid, haproxy.worker_pid());
-    assert!(obs.engine.info.iter().any(|(n, v)| n == "Name" && v == "HAProxy"));
+    assert!(obs.engine.info.get("Name") == Some("HAProxy"));
     assert!(obs.notes.is_empty(), "{:?}", obs.notes);
     assert_eq!(obs.frontends.iter().map(|f| &*f.name).collect::<Vec<_>>(), ["fe_web", "fe_api"]);
     let web = obs.pool("web").unwrap();

@@ -84,10 +84,10 @@ async fn full<'a>(look: &'a Look, node: &'a NodeView) -> FullNode<'a> {
     } else {
         (None, None, None)
     };
-    let info = obs.map(|o| o.engine.info.as_slice()).unwrap_or_default();
+    let info = obs.map(|o| o.engine.info.iter()).into_iter().flatten();
     FullNode {
         node: NodeItem::new(node),
-        info: info.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect(),
+        info: info.map(|(name, value)| (name.to_owned(), Value::from(value))).collect(),
         frontends: obs.map(|o| o.frontends.iter().map(frontend).collect()).unwrap_or_default(),
         backends: obs.map(|o| o.pools.iter().map(backend).collect()).unwrap_or_default(),
         workers,

@@ -64,7 +64,7 @@ fn node(name: &str, servers: Vec<ServerObs>) -> NodeView {
             level: SocketLevel::Admin,
             pid: None,
             uptime: None,
-            info: Vec::new(),
+            info: Default::default(),
         },
         frontends: Vec::new(),
         pools: vec![pool],

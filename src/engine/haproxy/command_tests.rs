@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::observe::{Picture, ServerNames};
+use super::observe::{Known, Picture};
 use super::parse::info::release;
 use super::parse::stats_csv::StatTable;
 use super::*;
@@ -16,7 +16,7 @@ pub(super) fn seen(version: &str, level: SocketLevel) -> NodeObs {
                 web,w1,UP,10,2,50,,\nweb,BACKEND,UP,10,1,,roundrobin,\n\
                 hash,h1,UP,1,2,,,\nhash,BACKEND,UP,1,1,,uri,\n";
     let table = StatTable::parse(rows.into()).unwrap();
-    let picture = Picture::of(&table, None, &ServerNames::default());
+    let picture = Picture::of(&table, None, &Known::default());
     NodeObs {
         node: "lb1".into(),
         at: Timestamp::UNIX_EPOCH,
@@ -30,7 +30,7 @@ pub(super) fn seen(version: &str, level: SocketLevel) -> NodeObs {
             level,
             pid: None,
             uptime: None,
-            info: Vec::new(),
+            info: Default::default(),
         },
         frontends: picture.frontends,
         pools: picture.pools,

@@ -92,7 +92,7 @@ fn engine(samples: &[Sample]) -> EngineInfo {
         level: SocketLevel::StatsReadOnly,
         pid: None,
         uptime,
-        info: process(samples),
+        info: process(samples).into_iter().collect(),
     }
 }
 

@@ -38,7 +38,7 @@ use crate::model::{
 use crate::transport::http::HttpClient;
 use crate::transport::{Endpoint, Transport};
 
-pub use observe::{Picture, ServerNames};
+pub use observe::{Known, Picture};
 
 use again::Again;
 use config_file::ConfigFile;

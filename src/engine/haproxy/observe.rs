@@ -145,13 +145,13 @@ impl<'a> States<'a> {
 
 impl Picture {
     /// `states` is None where they could not be had: the administrative state is then derived from `status`.
-    /// `known` has servers' names of the last reading, shared so that a fleet's names exist once.
-    pub fn of(table: &StatTable, states: Option<&[ServerState<'_>]>, known: &ServerNames) -> Picture {
+    /// `known` has servers' names and addresses of the last reading, shared so that a fleet's exist once.
+    pub fn of(table: &StatTable, states: Option<&[ServerState<'_>]>, known: &Known) -> Picture {
         let columns = Columns::of(table);
         let mut states = states.map(|all| States { all, next: 0, index: None });
         let mut picture = Picture::default();
         let mut open: Option<PoolObs> = None;
-        let mut names = known.names.iter();
+        let mut before = known.servers.iter();
         let mut reader = table.reader(columns.last);
         let mut index = 0usize;
         while let Some(row) = reader.row(index) {
@@ -163,7 +163,7 @@ impl Picture {
                 Some(SERVER) => {
                     let name = row.raw(columns.svname);
                     let state = states.as_mut().and_then(|s| s.find(pool, name));
-                    let shared = names.next().filter(|n| n.as_str().as_bytes() == name).cloned();
+                    let shared = before.next().filter(|s| s.name.as_str().as_bytes() == name);
                     let server = server(&row, &columns, at, state, shared);
                     if open
                         .as_ref()
@@ -198,18 +198,39 @@ impl Picture {
     }
 }
 
-/// Names of all servers in the order of the statistics, and how many each pool has: what one reading teaches the next.
+/// All servers in the order of the statistics, and how many each pool has: what one reading teaches the next.
 #[derive(Debug, Default)]
-pub struct ServerNames {
-    names: Vec<ServerName>,
+pub struct Known {
+    servers: Vec<KnownServer>,
     counts: Vec<usize>,
 }
 
-impl ServerNames {
-    pub fn of(pools: &[PoolObs]) -> ServerNames {
-        ServerNames {
-            names: pools.iter().flat_map(|p| p.servers.iter().map(|s| s.name.clone())).collect(),
-            counts: pools.iter().map(|p| p.servers.len()).collect(),
+#[derive(Debug)]
+struct KnownServer {
+    name: ServerName,
+    address: Option<Arc<str>>,
+}
+
+impl KnownServer {
+    fn is_of(&self, server: &ServerObs) -> bool {
+        // Texts that were shared are the same text.
+        std::ptr::eq(self.name.as_str(), server.name.as_str())
+            && match (&self.address, &server.address) {
+                (Some(known), Some(seen)) => Arc::ptr_eq(known, seen),
+                (known, seen) => known.is_none() && seen.is_none(),
+            }
+    }
+}
+
+impl Known {
+    /// Learns from a reading; next to nothing to do where it shares all with the one before.
+    pub fn learn(&mut self, pools: &[PoolObs]) {
+        let servers = || pools.iter().flat_map(|p| &p.servers);
+        let counts = || pools.iter().map(|p| p.servers.len());
+        let same = self.counts.iter().copied().eq(counts()) && self.servers.iter().zip(servers()).all(|(k, s)| k.is_of(s));
+        if !same {
+            self.servers = servers().map(|s| KnownServer { name: s.name.clone(), address: s.address.clone() }).collect();
+            self.counts = counts().collect();
         }
     }
 }
@@ -275,7 +296,7 @@ fn gauges(row: &Row<'_, '_>, c: &Columns) -> Gauges {
     }
 }
 
-fn server(row: &Row<'_, '_>, c: &Columns, at: u32, state: Option<&ServerState<'_>>, name: Option<ServerName>) -> ServerObs {
+fn server(row: &Row<'_, '_>, c: &Columns, at: u32, state: Option<&ServerState<'_>>, known: Option<&KnownServer>) -> ServerObs {
     let status = status::parse(row.raw(c.status));
     let gauges = gauges(row, c);
     let (address, port) = match state {
@@ -288,13 +309,16 @@ fn server(row: &Row<'_, '_>, c: &Columns, at: u32, state: Option<&ServerState<'_
     };
     let cookie = row.raw(c.cookie);
     ServerObs {
-        name: name.unwrap_or_else(|| (&*row.text(c.svname)).into()),
+        name: known.map_or_else(|| (&*row.text(c.svname)).into(), |k| k.name.clone()),
         admin: state.map_or_else(|| status::admin_of(&status), |s| AdminState(s.admin)),
         admin_exact: state.is_some(),
         weight: narrow(row.raw(c.weight)).unwrap_or(0),
         user_weight: state.and_then(|s| s.user_weight).or_else(|| narrow(row.raw(c.uweight))),
         initial_weight: state.and_then(|s| s.initial_weight),
-        address: address.filter(|a| !a.is_empty() && *a != b"-").map(|a| clean(a).into()),
+        address: address.filter(|a| !a.is_empty() && *a != b"-").map(|a| match known.and_then(|k| k.address.as_ref()) {
+            Some(known) if known.as_bytes() == a => known.clone(),
+            _ => clean(a).into(),
+        }),
         port,
         backup: row.raw(c.bck) == b"1",
         used_conns: number(row.raw(c.used_conn_cur)),
@@ -363,7 +387,7 @@ mod tests {
             "two,c,0,no check,1,2,unix,0,\n",
             "three,BACKEND,0,DOWN,0,1,,0,\n",
         ));
-        let picture = Picture::of(&table, None, &ServerNames::default());
+        let picture = Picture::of(&table, None, &Known::default());
         assert_eq!(picture.frontends.iter().map(|f| &*f.name).collect::<Vec<_>>(), ["one"]);
         let sizes: Vec<_> = picture.pools.iter().map(|p| (p.name.as_str(), p.servers.len(), p.status.word)).collect();
         assert_eq!(sizes, [("one", 2, StatusWord::Up), ("two", 1, StatusWord::Unknown), ("three", 0, StatusWord::Down)]);
@@ -381,14 +405,17 @@ mod tests {
         let text =
             "1\n# be_name srv_name srv_addr srv_admin_state srv_port srv_uweight\nweb b 10.0.0.2 0 80 3\nweb a - 8 0 7\n\n";
         let (states, _) = servers_state::parse(text.as_bytes()).unwrap();
-        let picture = Picture::of(&table, Some(&states), &ServerNames::default());
+        let picture = Picture::of(&table, Some(&states), &Known::default());
         let web = &picture.pools[0];
         let (a, b, new) = (web.server("a").unwrap(), web.server("b").unwrap(), web.server("new").unwrap());
         assert_eq!((a.admin.word(), a.status.word, a.address.as_deref(), a.port), ("drain", StatusWord::Down, None, None));
         assert_eq!((b.user_weight, b.address.as_deref(), b.port), (Some(3), Some("10.0.0.2"), Some(80)));
         assert!(a.admin_exact && !new.admin_exact, "a server that came between the two replies");
 
-        let again = Picture::of(&table, Some(&states), &ServerNames::of(&picture.pools));
+        let mut known = Known::default();
+        known.learn(&picture.pools);
+        let again = Picture::of(&table, Some(&states), &known);
+        assert!(known.servers.iter().zip(&again.pools[0].servers).all(|(k, s)| k.is_of(s)), "names and addresses exist once");
         let pointer = |p: &Picture, i: usize| p.pools[0].servers[i].name.as_str().as_ptr();
         assert!((0..3).all(|i| pointer(&again, i) == pointer(&picture, i)));
     }

@@ -4,11 +4,11 @@ use std::sync::Mutex;
 
 use crate::engine::{Command, EngineError, Result, Want};
 use crate::model::{Change, CheckKind};
-use crate::model::{EngineInfo, EngineKind, NodeObs, ServerRef, SocketLevel, Target};
+use crate::model::{EngineInfo, EngineKind, InfoLines, NodeObs, ServerRef, SocketLevel, Target};
 use crate::transport::http::HttpClient;
 
 use super::capability;
-use super::observe::{Picture, ServerNames};
+use super::observe::{Known, Picture};
 use super::parse::info::release;
 use super::parse::stats_csv::StatTable;
 use super::parse::stats_page::{PageHead, head, post_code, post_result};
@@ -27,14 +27,14 @@ const POST_LIMIT: usize = 4 << 20;
 pub(super) struct Page {
     client: HttpClient,
     max_reply: usize,
-    names: Mutex<ServerNames>,
+    known: Mutex<Known>,
     /// Whether the process with this number lets us change things. The page only tells where it shows a pool.
     admin: Mutex<Option<(Option<u32>, bool)>>,
 }
 
 impl Page {
     pub(super) fn new(client: HttpClient, max_reply: usize) -> Self {
-        Self { client, max_reply, names: Mutex::default(), admin: Mutex::default() }
+        Self { client, max_reply, known: Mutex::default(), admin: Mutex::default() }
     }
 
     pub(super) fn describe(&self) -> String {
@@ -50,7 +50,7 @@ impl Page {
         };
         let (csv, page) = tokio::try_join!(self.get(&scope, deadline), self.get(NO_POOL, deadline))?;
         let table = StatTable::parse(csv).map_err(|e| self.malformed(e.to_string()))?;
-        let picture = Picture::of(&table, None, &lock(&self.names));
+        let picture = Picture::of(&table, None, &lock(&self.known));
         let mut page = head(&page);
         page.admin = self.may_change(&page, &picture, deadline).await?;
         let level = if page.admin { SocketLevel::StatsAdmin } else { SocketLevel::StatsReadOnly };
@@ -63,7 +63,7 @@ impl Page {
         }
         let mut reading = Reading { engine: engine(&page, level), picture, table: Some(table), notes, started_at: None };
         match want {
-            Want::All => *lock(&self.names) = ServerNames::of(&reading.picture.pools),
+            Want::All => lock(&self.known).learn(&reading.picture.pools),
             Want::Pool(pool) => reading.keep_only(pool),
         }
         Ok(reading)
@@ -122,12 +122,12 @@ impl Page {
 
 fn engine(page: &PageHead, level: SocketLevel) -> EngineInfo {
     let version = page.version.clone().unwrap_or_default();
-    let mut info = vec![("Name".to_owned(), "HAProxy".to_owned())];
+    let mut info: InfoLines = [("Name", "HAProxy")].into_iter().collect();
     if !version.is_empty() {
-        info.push(("Version".to_owned(), version.clone()));
+        info.push("Version", &version);
     }
-    info.extend(page.pid.map(|pid| ("Pid".to_owned(), pid.to_string())));
-    info.extend(page.uptime.map(|up| ("Uptime_sec".to_owned(), up.as_secs().to_string())));
+    info.extend(page.pid.map(|pid| ("Pid", pid.to_string())));
+    info.extend(page.uptime.map(|up| ("Uptime_sec", up.as_secs().to_string())));
     EngineInfo { kind: EngineKind::Haproxy, release: release(&version), version, level, pid: page.pid, uptime: page.uptime, info }
 }
 

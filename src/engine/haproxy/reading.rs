@@ -7,7 +7,7 @@ use crate::engine::{EngineError, Result, Want};
 use crate::model::{EngineInfo, EngineKind, SocketLevel, sanitize};
 
 use super::capability;
-use super::observe::{Picture, ServerNames};
+use super::observe::{Known, Picture};
 use super::parse::info::{Info, release};
 use super::parse::stats_csv::StatTable;
 use super::parse::{ParseError, servers_state};
@@ -17,7 +17,7 @@ use super::words;
 /// What one reading teaches the next.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    names: Mutex<ServerNames>,
+    known: Mutex<Known>,
     /// Proxy numbers of pools: `show stat` finds a pool by number even where a frontend has the same name.
     numbers: Mutex<HashMap<String, String>>,
 }
@@ -99,7 +99,7 @@ fn understand(socket: &Socket, reply: Vec<u8>, memory: &Memory, pool: Option<&st
                 (None, table.tail())
             }
         };
-        let picture = Picture::of(&table, states.as_deref(), &lock(&memory.names));
+        let picture = Picture::of(&table, states.as_deref(), &lock(&memory.known));
         (picture, capability::level(last_line(rest)))
     };
     table.drop_tail();
@@ -137,7 +137,7 @@ fn engine(info: Info, level: SocketLevel) -> EngineInfo {
 }
 
 fn remember(memory: &Memory, picture: &Picture, table: &StatTable) {
-    *lock(&memory.names) = ServerNames::of(&picture.pools);
+    lock(&memory.known).learn(&picture.pools);
     let column = table.column("iid");
     let mut reader = table.reader(column);
     let mut numbers = lock(&memory.numbers);

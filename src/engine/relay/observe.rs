@@ -101,7 +101,7 @@ fn engine(snapshot: &Snapshot, hello: Option<&Hello>) -> EngineInfo {
         level: SocketLevel::Admin,
         pid: Some(snapshot.pid),
         uptime: Some(Duration::from_millis(snapshot.uptime_ms)),
-        info,
+        info: info.into_iter().collect(),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct ServerLine {
     pub disagree: Disagree,
     /// Run time differs from the file on some node.
     pub drift: bool,
-    pub address: Option<Box<str>>,
+    pub address: Option<Arc<str>>,
     /// Nodes that have it but whose reading is old.
     pub stale_nodes: u32,
 }

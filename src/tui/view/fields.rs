@@ -34,7 +34,10 @@ pub fn page(state: &State) -> Option<Page> {
         }
         (Key::Node(node), _) => {
             let obs = state.view.node(node.as_str())?.last.as_deref()?;
-            Some(update::page(format!("{node}: show info"), obs.engine.info.clone()))
+            Some(update::page(
+                format!("{node}: show info"),
+                obs.engine.info.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            ))
         }
         (Key::Session(node, id), _) => {
             let (_, session) = state.sessions.rows().find(|(n, s)| *n == node && s.id == *id)?;

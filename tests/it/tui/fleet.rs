@@ -123,7 +123,7 @@ pub fn node(name: &str, zone: &str, health: Health, now: Instant, age: Duration,
             level: if name == "lb4" { SocketLevel::User } else { SocketLevel::Admin },
             pid: Some(4_711),
             uptime: Some(Duration::from_secs(367_200)),
-            info: vec![("Name".into(), "HAProxy".into()), ("Version".into(), "2.6.12-1+deb12u1".into())],
+            info: [("Name", "HAProxy"), ("Version", "2.6.12-1+deb12u1")].into_iter().collect(),
         },
         frontends: vec![FrontendObs {
             name: "fe_web".into(),

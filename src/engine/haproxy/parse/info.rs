@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ParseError;
 use super::text::clean;
+use crate::model::InfoLines;
 
 const REPLY: &str = "show info";
 /// Far more lines than any version prints.
@@ -11,12 +12,12 @@ const MAX_LINES: usize = 2000;
 
 /// Every `Name: value`, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Info(pub Vec<(String, String)>);
+pub struct Info(pub InfoLines);
 
 impl Info {
     /// Reads up to the first blank line or the end.
     pub fn parse(text: &[u8]) -> Result<Info, ParseError> {
-        let mut lines = Vec::with_capacity(80);
+        let mut lines = InfoLines::with_capacity(2048);
         for (i, line) in text.split(|b| *b == b'\n').enumerate() {
             let line = line.trim_ascii_end();
             if line.is_empty() {
@@ -29,7 +30,7 @@ impl Info {
                 return Err(ParseError::new(REPLY, i + 1, format!("no 'Name: value': '{}'", clean(head(line)))));
             };
             let (name, value) = line.split_at(colon);
-            lines.push((clean(name).into_owned(), clean(value.get(1..).unwrap_or_default().trim_ascii()).into_owned()));
+            lines.push(&clean(name), &clean(value.get(1..).unwrap_or_default().trim_ascii()));
         }
         let info = Info(lines);
         if info.get("Name").is_none() && info.get("Version").is_none() {
@@ -39,7 +40,7 @@ impl Info {
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.0.get(name)
     }
     pub fn number(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok()
