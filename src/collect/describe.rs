@@ -12,7 +12,7 @@ fn size(bytes: u64) -> String {
 }
 
 fn percent(part: u64, of: u64) -> u64 {
-    if of == 0 { 0 } else { part.saturating_mul(100) / of }
+    part.saturating_mul(100).checked_div(of).unwrap_or(0)
 }
 
 /// Label and text, most telling first.

@@ -76,7 +76,7 @@ pub enum Answer {
     },
     Reading {
         node: NodeName,
-        result: Result<NodeReading, Problem>,
+        result: Box<Result<NodeReading, Problem>>,
     },
     Certificates {
         node: NodeName,

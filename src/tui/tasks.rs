@@ -62,7 +62,7 @@ impl Tasks {
                     Answer::Workers { result: app.collector.workers(&node).await, node }
                 });
                 self.each(vec![node.clone()], |app, node| async move {
-                    Answer::Reading { result: app.collector.node_reading(&node).await, node }
+                    Answer::Reading { result: Box::new(app.collector.node_reading(&node).await), node }
                 });
                 self.each(vec![node], |app, node| async move {
                     Answer::Certificates { result: app.collector.certificates(&node).await, node }
