@@ -16,5 +16,6 @@ mod lab;
 mod layering;
 mod ops;
 mod relay_policy;
+mod relay_http;
 mod ssh;
 mod tui;

@@ -1,0 +1,194 @@
+//! A relay of its own for each test: real data threads and sockets, with servers that are given by address.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lbdeck::agent::relay::http::backend::{Ask, Backend, Lease, NoServer, ServerOutcome};
+use lbdeck::agent::relay::http::exchange::Patience;
+use lbdeck::agent::relay::http::forward::Connection;
+use lbdeck::agent::relay::http::http1::HeadLimits;
+use lbdeck::agent::relay::http::serve::serve_connection;
+use lbdeck::agent::relay::http::site::{ClientTimeouts, Http2Limits, Site};
+use lbdeck::agent::relay::http::upstream::{ServerAddress, Target};
+use lbdeck::agent::relay::listener::{Acceptor, ListenAddress, ListenSockets};
+use lbdeck::agent::relay::route::{Route, Router};
+use lbdeck::agent::relay::runtime::Threads;
+use lbdeck::agent::relay::session::Sessions;
+use lbdeck::agent::relay::stream::Stream;
+use lbdeck::agent::relay::tls::terminate::Terminator;
+
+/// Ids of targets, as a pool gives them.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A target with timeouts that a test can wait for.
+pub fn target(address: ServerAddress) -> Target {
+    Target {
+        id: NEXT.fetch_add(1, Ordering::Relaxed),
+        address,
+        tls: None,
+        http2: false,
+        connect_timeout: Duration::from_secs(2),
+        idle_timeout: Duration::from_secs(30),
+    }
+}
+
+/// Servers in turn.
+pub struct Turns {
+    name: Arc<str>,
+    targets: Vec<Target>,
+    next: Cell<usize>,
+    retries: u32,
+    server_timeout: Duration,
+}
+
+pub struct Turn {
+    target: Target,
+    name: Arc<str>,
+}
+
+impl Backend for Turns {
+    type Lease = Turn;
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+    async fn pick(&self, _ask: Ask<'_>, _failed: Option<&Turn>) -> Result<Turn, NoServer> {
+        let at = self.next.get();
+        self.next.set(at + 1);
+        let target = self.targets.get(at % self.targets.len().max(1)).ok_or(NoServer::Down)?.clone();
+        Ok(Turn { target, name: format!("s{}", at % self.targets.len()).into() })
+    }
+    fn may_retry(&self, attempt: u32) -> bool {
+        attempt < self.retries
+    }
+    fn patience(&self, client: Duration) -> Patience {
+        Patience { client, server: self.server_timeout }
+    }
+}
+
+impl Lease for Turn {
+    fn target(&self) -> &Target {
+        &self.target
+    }
+    fn server(&self) -> &Arc<str> {
+        &self.name
+    }
+    fn preamble(&self, _peer: Option<SocketAddr>, _local: Option<SocketAddr>) -> Vec<u8> {
+        Vec::new()
+    }
+    fn set_cookie(&self) -> Option<String> {
+        None
+    }
+    fn note(&mut self, _outcome: ServerOutcome) {}
+    fn passed(&mut self, _sent: u64, _received: u64) {}
+}
+
+/// What a test sets apart from the defaults.
+#[derive(Clone)]
+pub struct Setting {
+    pub targets: Vec<Target>,
+    pub heads: HeadLimits,
+    pub body_limit: u64,
+    pub timeouts: ClientTimeouts,
+    pub http2: Http2Limits,
+    pub server_timeout: Duration,
+    pub retries: u32,
+    pub threads: usize,
+    pub tls: Option<Terminator>,
+}
+
+impl Setting {
+    pub fn to(targets: Vec<Target>) -> Self {
+        Self {
+            targets,
+            heads: HeadLimits::default(),
+            body_limit: u64::MAX,
+            timeouts: ClientTimeouts::default(),
+            http2: Http2Limits::default(),
+            server_timeout: Duration::from_secs(10),
+            retries: 2,
+            threads: 1,
+            tls: None,
+        }
+    }
+
+    pub fn start(self) -> Relay {
+        let any = ListenAddress::Tcp(([127, 0, 0, 1], 0).into());
+        let sockets = ListenSockets::open(&any, self.threads, &mut Vec::new()).unwrap();
+        let threads = Threads::start(self.threads).unwrap();
+        for index in 0..self.threads {
+            for fd in sockets.of_thread(index, self.threads).unwrap() {
+                let setting = self.clone();
+                threads.run_on(index, move || {
+                    let acceptor = Acceptor::new(fd).unwrap();
+                    tokio::task::spawn_local(accept(acceptor, setting));
+                });
+            }
+        }
+        Relay { address: sockets.local_address().unwrap(), threads: Some(threads) }
+    }
+
+    fn site(&self) -> Site<Turns> {
+        let pool = Turns {
+            name: "web".into(),
+            targets: self.targets.clone(),
+            next: Cell::new(0),
+            retries: self.retries,
+            server_timeout: self.server_timeout,
+        };
+        Site {
+            listener: "main".into(),
+            heads: self.heads,
+            body_limit: self.body_limit,
+            timeouts: self.timeouts,
+            http2: self.http2,
+            router: Arc::new(Router::new(vec![Route::to_pool("all", "web")], |_| Some(0)).unwrap()),
+            route_protection: vec![None],
+            protection: None,
+            forwarding: Default::default(),
+            error_pages: Default::default(),
+            pools: vec![Rc::new(pool)],
+            recorder: None,
+        }
+    }
+}
+
+async fn accept(acceptor: Acceptor, setting: Setting) {
+    let (site, closing, sessions) = (Rc::new(setting.site()), Rc::new(Cell::new(false)), Sessions::here());
+    loop {
+        let accepted = acceptor.accept().await;
+        let (site, closing, sessions, tls) = (Rc::clone(&site), Rc::clone(&closing), Rc::clone(&sessions), setting.tls.clone());
+        tokio::task::spawn_local(async move {
+            let (peer, local) = (accepted.peer, accepted.local);
+            let serve = |session| async move {
+                let (stream, is_tls) = match tls {
+                    None => (Stream::Plain(accepted.socket), false),
+                    Some(tls) => match tls.accept(accepted.socket).await {
+                        Ok(tls) => (Stream::TlsIn(Box::new(tls)), true),
+                        Err(_) => return,
+                    },
+                };
+                let connection = Connection { session, peer, local, tls: is_tls };
+                serve_connection(|| Rc::clone(&site), stream, connection).await;
+            };
+            sessions.run("main".into(), peer, closing, serve).await;
+        });
+    }
+}
+
+/// Ends with the value.
+pub struct Relay {
+    pub address: SocketAddr,
+    threads: Option<Threads>,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.end();
+        }
+    }
+}
