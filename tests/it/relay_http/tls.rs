@@ -37,7 +37,10 @@ impl Authority {
     fn sign(&self, file: &str, names: &[&str]) -> CertificateFiles {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        // Issuer and subject of the same name would make it look self-signed.
+        params.distinguished_name.push(rcgen::DnType::CommonName, file);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(self.path(file), format!("{}{}", certificate.pem(), key.serialize_pem())).unwrap();
         CertificateFiles { certificate: self.path(file), key: None, ocsp: None }
     }

@@ -442,10 +442,12 @@ async fn attempt<B: Backend>(
         Err(error) => {
             tracing::debug!(server = &**lease.server(), %error, "a response was cut off");
             request.told.ended = cut(&error);
+            server.abort(h2::Reason::CANCEL);
             if matches!(error, ExchangeError::Server(_) | ExchangeError::ServerTimeout(_)) {
                 lease.note(ServerOutcome::ResponseFailed);
+                // What the server did say is the client's; that it is not all shows at the end.
+                let _ = tokio::time::timeout(patience.client, request.client.side.flush()).await;
             }
-            server.abort(h2::Reason::CANCEL);
             request.client.side.abort(h2::Reason::INTERNAL_ERROR);
             Ok(After::Abort)
         }
