@@ -5,8 +5,11 @@
 use std::path::Path;
 
 use lbdeck::agent::relay::content::compress::{Encoding, negotiate};
-use lbdeck::agent::relay::http::head::Headers;
 use lbdeck::agent::relay::route::{forwarded, path};
+use lbdeck::agent::relay::http::head::{Headers, RequestHead, ResponseHead};
+use lbdeck::agent::relay::http::http1::framing::BodyLength;
+use lbdeck::agent::relay::http::http1::write::{self, WriteFraming};
+use lbdeck::agent::relay::http::http1::{HeadLimits, chunked, head_end, request, response};
 use lbdeck::config::load;
 use lbdeck::engine::haproxy::parse::{
     config, info, metrics, process, servers_conn, servers_state, sessions, ssl_cert, stats_csv::StatTable, stats_page, tables,
@@ -27,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("fleet_file", fleet_file),
     ("ssh_config", ssh_config),
     ("relay_rules", relay_rules),
+    ("relay_http", relay_http),
 ];
 
 /// Nothing that reaches a screen may hold a control character.
@@ -150,4 +154,58 @@ pub fn relay_rules(bytes: &[u8]) {
 fn everybody() -> lbdeck::agent::relay::protect::networks::Networks {
     let all = ["0.0.0.0/0", "::/0"].iter().filter_map(|n| n.parse().ok()).collect();
     lbdeck::agent::relay::protect::networks::Networks::new(all)
+/// What the relay takes for one request it must write as one request that it reads the same way: the difference would be smuggled.
+pub fn relay_http(bytes: &[u8]) {
+    let limits = HeadLimits::default();
+    if let Ok(Some(end)) = head_end(bytes, &mut 0) {
+        let (head_bytes, body) = bytes.split_at(end);
+        let (mut head, mut again) = (RequestHead::default(), RequestHead::default());
+        if let Ok(framing) = request::parse(head_bytes, &limits, &mut head) {
+            let to_server = WriteFraming {
+                body: framing.body,
+                keep_alive: true,
+                version: RequestHead::default().version,
+                upgrade: framing.fields.upgrade.as_deref(),
+                expect_continue: framing.fields.expect_continue,
+            };
+            let mut written = Vec::new();
+            write::request(&mut written, &head, &to_server);
+            assert_eq!(head_end(&written, &mut 0), Ok(Some(written.len())), "one head in, one head out");
+            if head.version == to_server.version {
+                let reread = request::parse(&written, &HeadLimits { fields: HeadLimits::MOST_FIELDS, ..limits }, &mut again)
+                    .expect("what was written");
+                assert_eq!((reread.body, &again.target, &again.method), (framing.body, &head.target, &head.method));
+                assert_eq!(again.authority, head.authority);
+            }
+            if framing.body == BodyLength::Chunked {
+                chunks(body);
+            }
+        }
+        let mut answer = ResponseHead::default();
+        let _ = response::parse(head_bytes, &RequestHead::default().method, &limits, &mut answer);
+    }
+    chunks(bytes);
+}
+
+/// Wherever the bytes are cut, the body is the same.
+fn chunks(bytes: &[u8]) {
+    let decode = |cut: usize| {
+        let (mut decoder, mut data, mut at) = (chunked::ChunkDecoder::default(), Vec::new(), 0);
+        while at < bytes.len() {
+            let piece = &bytes[at..bytes.len().min(at + cut)];
+            let Ok((used, step)) = decoder.next(piece) else { return None };
+            at += used;
+            match step {
+                chunked::Step::Data(count) => {
+                    data.extend_from_slice(&bytes[at..at + count]);
+                    decoder.took(count);
+                    at += count;
+                }
+                chunked::Step::End => return Some((data, at, decoder.trailers().is_ok())),
+                chunked::Step::More => {}
+            }
+        }
+        None
+    };
+    assert_eq!(decode(usize::MAX / 2), decode(1));
 }

@@ -46,6 +46,15 @@ const SEEDS: &[(&str, &[&[u8]])] = &[
         ],
     ),
     ("ssh_config", &[b"Host lb* !lb9\n  HostName %h.example\n  User=ops\n  IdentityFile \"~/.ssh/a b\"\n  ProxyJump ops@jump:2222,other\nMatch host x\n"]),
+    (
+        "relay_http",
+        &[
+            b"POST /a?b=c HTTP/1.1\r\nHost: h:80\r\nTransfer-Encoding: chunked\r\nConnection: close, x\r\nX: 1\r\n\r\n5;e=\"f\"\r\nhello\r\n0\r\nT: 1\r\n\r\n",
+            b"PUT http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nhello",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+            b"a\r\n0123456789\r\n0\r\n\r\n",
+        ],
+    ),
 ];
 
 /// Pieces that readers treat in a way of their own.

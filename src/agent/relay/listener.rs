@@ -121,6 +121,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    // A proxy writes whole messages; waiting for more to send only delays them. What is accepted inherits it.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket)
@@ -196,8 +198,6 @@ impl Acceptor {
         match self {
             Self::Tcp(listener) => {
                 let (tcp, peer) = listener.accept().await?;
-                // A proxy writes whole messages; waiting for more to send only delays them.
-                tcp.set_nodelay(true)?;
                 let local = tcp.local_addr().ok();
                 Ok(Accepted { socket: stream::Socket::Tcp(tcp), peer: Some(peer), local })
             }

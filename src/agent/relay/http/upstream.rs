@@ -98,7 +98,11 @@ struct Pools {
     h2: HashMap<u64, Vec<KeptH2>>,
 }
 
+/// How often kept connections are looked through. Those that are too old are not used in between either.
+const SWEEP: Duration = Duration::from_secs(5);
+
 thread_local! {
+    static SWEEPING: Cell<bool> = const { Cell::new(false) };
     static POOLS: RefCell<Pools> = RefCell::default();
 }
 
@@ -170,6 +174,7 @@ pub fn keep(target: &Target, side: H1Side) {
     if target.idle_timeout.is_zero() || side.closed || !side.input.is_empty() || !side.output.is_empty() {
         return;
     }
+    start_sweeping();
     let kept = Kept { stream: side.stream, since: Instant::now(), timeout: target.idle_timeout };
     POOLS.with_borrow_mut(|pools| pools.h1.entry(target.id).or_default().push(kept));
 }
@@ -203,6 +208,7 @@ async fn start_h2(target: &Target, stream: Stream, share: bool) -> Result<Ready,
     });
     let streams = Rc::new(Cell::new(1));
     if share {
+        start_sweeping();
         let kept = KeptH2 {
             send: send.clone(),
             streams: Rc::clone(&streams),
@@ -215,8 +221,20 @@ async fn start_h2(target: &Target, stream: Stream, share: bool) -> Result<Ready,
     Ok(Ready::H2(H2Ready { send, _place: Place(streams) }))
 }
 
-/// Closes what was kept too long on this thread; to be called now and then.
-pub fn sweep() {
+/// Has this thread look now and then for connections that were kept too long, from the first that is kept.
+fn start_sweeping() {
+    if !SWEEPING.replace(true) {
+        tokio::task::spawn_local(async {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                sweep();
+            }
+        });
+    }
+}
+
+/// Closes what was kept too long on this thread.
+fn sweep() {
     POOLS.with_borrow_mut(|pools| {
         pools.h1.retain(|_, kept| {
             kept.retain(|k| k.since.elapsed() < k.timeout);
