@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use lbdeck::agent::relay::content::compress::{Encoding, negotiate};
-use lbdeck::agent::relay::route::{forwarded, path};
 use lbdeck::agent::relay::http::head::{Headers, RequestHead, ResponseHead};
 use lbdeck::agent::relay::http::http1::framing::BodyLength;
 use lbdeck::agent::relay::http::http1::write::{self, WriteFraming};
 use lbdeck::agent::relay::http::http1::{HeadLimits, chunked, head_end, request, response};
+use lbdeck::agent::relay::route::{forwarded, path};
 use lbdeck::config::load;
 use lbdeck::engine::haproxy::parse::{
     config, info, metrics, process, servers_conn, servers_state, sessions, ssl_cert, stats_csv::StatTable, stats_page, tables,
@@ -154,6 +154,8 @@ pub fn relay_rules(bytes: &[u8]) {
 fn everybody() -> lbdeck::agent::relay::protect::networks::Networks {
     let all = ["0.0.0.0/0", "::/0"].iter().filter_map(|n| n.parse().ok()).collect();
     lbdeck::agent::relay::protect::networks::Networks::new(all)
+}
+
 /// What the relay takes for one request it must write as one request that it reads the same way: the difference would be smuggled.
 pub fn relay_http(bytes: &[u8]) {
     let limits = HeadLimits::default();

@@ -15,7 +15,7 @@ mod http;
 mod lab;
 mod layering;
 mod ops;
-mod relay_policy;
 mod relay_http;
+mod relay_policy;
 mod ssh;
 mod tui;

@@ -147,6 +147,8 @@ impl Setting {
             http2: self.http2,
             router: Arc::new(Router::new(vec![Route::to_pool("all", "web")], |_| Some(0)).unwrap()),
             route_protection: vec![None],
+            caches: vec![None],
+            request_id: None,
             protection: None,
             forwarding: Default::default(),
             error_pages: Default::default(),
