@@ -3,7 +3,7 @@
 //!
 //! `control` is what it does, `api` is HTTP around it, `state` is what it must not forget, `leases` gives back at their end,
 //! `node` reads the machine, `handover` passes everything to the next process; `run` composes. `supervise` keeps it running where there is no systemd, `ask`
-//! is one request to its socket.
+//! is one request to its socket; `pki` makes the certificates of mutual TLS.
 
 pub mod api;
 pub mod ask;
@@ -12,6 +12,7 @@ pub mod events;
 pub mod handover;
 pub mod leases;
 pub mod node;
+pub mod pki;
 pub mod plane;
 pub mod relay;
 mod relay_plane;

@@ -5,6 +5,7 @@
 mod support;
 
 mod agent;
+mod agent_install;
 mod ansible_inventory;
 mod cli;
 mod faults;

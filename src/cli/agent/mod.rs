@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod cert;
 mod install;
 mod life;
 mod logs;
@@ -39,6 +40,8 @@ enum AgentVerb {
     Status(status::StatusArgs),
     /// Show what the agent wrote
     Logs(logs::LogsArgs),
+    /// Make, renew and list the certificates of mutual TLS between consoles and agents
+    Cert(cert::CertArgs),
     /// On a node: send one request to the control socket and print the answer
     Ask(ask::AskArgs),
     /// On a node without systemd: keep the agent running
@@ -56,6 +59,7 @@ impl AgentArgs {
             AgentVerb::Remove(args) => args.run(context).await,
             AgentVerb::Status(args) => args.run(context).await,
             AgentVerb::Logs(args) => args.run(context).await,
+            AgentVerb::Cert(args) => args.run(context).await,
             AgentVerb::Ask(args) => args.run(context).await,
             AgentVerb::Supervise(args) => args.run(context).await,
         }

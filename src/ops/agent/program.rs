@@ -19,8 +19,6 @@ use super::unit::{self, UnitOptions};
 const SLACK: u64 = 1 << 20;
 /// What a handover may take beside the start of the new process (seconds).
 const HANDOVER_S: u64 = 10;
-/// What a node without a configuration starts with.
-const NO_CONFIG: &str = include_str!("agent.yaml");
 
 /// One thing that is done on a node.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -227,7 +225,8 @@ impl Maker<'_> {
         self.push(Action::Upload { to: staged.clone(), bytes: binary.bytes, sha256: binary.sha256.clone() }, Vec::new());
         self.push(
             Action::Sum { argv: vec!["sha256sum".into(), "--".into(), shown(&staged)], sha256: binary.sha256.clone() },
-            Vec::new(),
+            // What is not what was sent must not be gone on with.
+            self.as_unstaged(&staged),
         );
         if let Some(prefix) = self.paths.prefix() {
             self.folder(prefix, "0755", None);
@@ -250,10 +249,16 @@ impl Maker<'_> {
         Ok(folder.join(name))
     }
     fn unstage(&mut self, staged: &Path) {
-        self.run(vec!["rm".into(), "-f".into(), "--".into(), shown(staged)]);
-        if let Some(folder) = staged.parent() {
-            self.push(Action::Try { argv: vec!["rmdir".into(), "--".into(), shown(folder)] }, Vec::new());
+        for action in self.as_unstaged(staged) {
+            self.push(action, Vec::new());
         }
+    }
+    fn as_unstaged(&self, staged: &Path) -> Vec<Action> {
+        let mut actions = vec![Action::Run { argv: vec!["rm".into(), "-f".into(), "--".into(), shown(staged)] }];
+        if let Some(folder) = staged.parent() {
+            actions.push(Action::Try { argv: vec!["rmdir".into(), "--".into(), shown(folder)] });
+        }
+        actions
     }
 
     fn folder(&mut self, folder: &Path, mode: &str, group: Option<&str>) {
@@ -308,7 +313,8 @@ impl Maker<'_> {
             }
             return Ok(());
         }
-        let text = self.request.config.clone().unwrap_or_else(|| NO_CONFIG.to_owned());
+        // Without a configuration the agent keeps leases and watches the node.
+        let Some(text) = self.request.config.clone() else { return Ok(()) };
         let undo = vec![self.as_run(["rm", "-f", "--", &shown(&target)])];
         let group = self.own_user().then_some(AGENT_USER);
         self.place(&target, text, "0640", group, undo)
