@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::double::{LONG, Mode, Place};
+use crate::support::fleet::Fleet;
 use crate::support::sshd::SshdOptions;
 use crate::support::wait::until;
 
@@ -58,10 +59,8 @@ fn another_processor_and_what_is_no_program_are_refused_before_anything_is_sent(
     place.install(&script).exits(2).says("not an ELF executable");
     assert!(place.files().is_empty());
     let text = "settings: {read_only: true}";
-    let place = Place {
-        fleet: crate::support::fleet::Fleet::new().ssh("lb1", &place.sshd, &PathBuf::from("/no")).with(text),
-        ..Place::new()
-    };
+    let mut place = Place::new();
+    place.fleet = Fleet::new().ssh("lb1", &place.sshd, Path::new("/no")).with(text);
     place.install(&binary).exits(5).says("read-only");
 }
 
