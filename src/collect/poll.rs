@@ -226,7 +226,7 @@ impl Collector {
 
     /// Publishes soon after news, but gathers what arrives together; and once an interval in any case, because data ages.
     async fn publisher(&self) {
-        let gather = if self.nodes.len() > 100 { Duration::from_millis(250) } else { Duration::from_millis(20) };
+        let gather = if self.nodes.len() > 100 { Duration::from_millis(500) } else { Duration::from_millis(20) };
         loop {
             tokio::select! {
                 () = self.dirty.notified() => tokio::time::sleep(gather).await,
