@@ -1,23 +1,191 @@
-//! The relay as the agent's data plane.
+//! The relay as the agent's data plane: what the control API asks, in the relay's terms.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use crate::engine::relay::wire::Applied;
+use crate::engine::relay::wire::{self, Applied, NewServer, ServerChange};
+use crate::model::ServerRef;
 
-use super::plane::{HandedSocket, Memories, Plane, PlaneError, Planes};
+use super::plane::{HandedSocket, Memories, Picture, Plane, PlaneError, Planes};
+use super::relay::config::{self, RelayConfig, RelayConfigError};
+use super::relay::roster::{Asked, RosterError};
+use super::relay::running::{Relay, RelayError};
+use super::relay::session::SessionView;
 
 /// Starts relays.
-#[derive(Debug, Default)]
-pub struct RelayPlanes;
+#[derive(Debug)]
+pub struct RelayPlanes {
+    /// Relative paths in a configuration start at its folder, and errors name it.
+    path: PathBuf,
+}
+
+impl RelayPlanes {
+    /// `path` is the configuration file's.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+}
+
+#[derive(Debug)]
+struct RelayPlane {
+    relay: Relay,
+    path: PathBuf,
+}
+
+fn read(text: &str, path: &Path) -> Result<RelayConfig, PlaneError> {
+    config::parse(text, path).map_err(|e| match e {
+        RelayConfigError::Invalid(diagnostics) => {
+            let place = |d: &crate::config::Diagnostic| {
+                let hint = d.hint.as_ref().map_or_else(String::new, |h| format!(" (hint: {h})"));
+                format!("{}:{}:{}: {}{hint}", path.display(), d.place.line, d.place.column, d.what)
+            };
+            PlaneError::Config(diagnostics.iter().map(place).collect())
+        }
+        other => PlaneError::Invalid(other.to_string()),
+    })
+}
+
+impl From<RosterError> for PlaneError {
+    fn from(error: RosterError) -> Self {
+        match error {
+            RosterError::NotFound(what) => PlaneError::NotFound(what),
+            RosterError::Invalid(what) => PlaneError::Invalid(what),
+            RosterError::Conflict(what) => PlaneError::Conflict(what),
+        }
+    }
+}
+
+impl From<RelayError> for PlaneError {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Tls { .. } | RelayError::Route { .. } => PlaneError::Config(vec![error.to_string()]),
+            RelayError::Listen { .. } | RelayError::System(_) => PlaneError::System(error.to_string()),
+        }
+    }
+}
 
 #[async_trait]
 impl Planes for RelayPlanes {
-    fn validate(&self, _: &str, _: Option<&dyn Plane>) -> Result<Applied, PlaneError> {
-        Err(PlaneError::Invalid("this build has no relay yet".to_owned()))
+    fn validate(&self, text: &str, running: Option<&dyn Plane>) -> Result<Applied, PlaneError> {
+        let config = read(text, &self.path)?;
+        let now = running.map(|plane| plane.picture(None)).unwrap_or_default();
+        Ok(Applied { generation: 0, changes: differences(&config, &now), kept: Vec::new() })
     }
-    async fn start(&self, _: &str, _: &Memories, _: Vec<HandedSocket>) -> Result<Arc<dyn Plane>, PlaneError> {
-        Err(PlaneError::Invalid("this build has no relay yet".to_owned()))
+
+    async fn start(&self, text: &str, memories: &Memories, sockets: Vec<HandedSocket>) -> Result<Arc<dyn Plane>, PlaneError> {
+        let config = read(text, &self.path)?;
+        let remembered = memories.iter().filter_map(|(name, memory)| {
+            let (pool, server) = name.split_once('/')?;
+            Some((ServerRef::new(pool, server), Asked { added: memory.added.clone(), set: memory.set.clone() }))
+        });
+        let relay = Relay::start(config, remembered, sockets)?;
+        Ok(Arc::new(RelayPlane { relay, path: self.path.clone() }))
+    }
+}
+
+/// What of a configuration is not there now, and what is there and not in it.
+fn differences(config: &RelayConfig, now: &Picture) -> Vec<String> {
+    let mut changes = Vec::new();
+    for pool in &config.pools {
+        let Some(running) = now.pools.iter().find(|p| p.name == *pool.name) else {
+            changes.push(format!("pool {}: added", pool.name));
+            continue;
+        };
+        for server in pool.servers.iter().filter(|s| !running.servers.iter().any(|r| r.name == *s.name)) {
+            changes.push(format!("server {}/{}: added", pool.name, server.name));
+        }
+        for gone in running.servers.iter().filter(|r| !r.added && !pool.servers.iter().any(|s| *s.name == *r.name)) {
+            changes.push(format!("server {}/{}: removed", pool.name, gone.name));
+        }
+    }
+    changes.extend(now.pools.iter().filter(|p| config.pool(&p.name).is_none()).map(|p| format!("pool {}: removed", p.name)));
+    for listener in config.listeners.iter().filter(|l| !now.listeners.iter().any(|n| n.name == *l.name)) {
+        changes.push(format!("listener {}: added", listener.name));
+    }
+    let gone = now.listeners.iter().filter(|l| config.listener(&l.name).is_none());
+    changes.extend(gone.map(|l| format!("listener {}: removed", l.name)));
+    changes
+}
+
+fn show(view: SessionView) -> wire::Session {
+    let age = SystemTime::now().duration_since(view.since).unwrap_or_default();
+    let (pool, server) = view.server.as_deref().and_then(|s| s.split_once('/')).unwrap_or_default();
+    wire::Session {
+        id: view.id.to_string(),
+        source: view.peer.map_or_else(|| "unix".to_owned(), |p| p.to_string()),
+        listener: view.listener.to_string(),
+        pool: pool.to_owned(),
+        server: server.to_owned(),
+        age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        ..wire::Session::default()
+    }
+}
+
+#[async_trait]
+impl Plane for RelayPlane {
+    fn picture(&self, pool: Option<&str>) -> Picture {
+        let pools = self.relay.roster.picture(pool);
+        let listeners = if pool.is_none() { self.relay.listeners() } else { Vec::new() };
+        Picture { listeners, routes: Vec::new(), pools, notes: Vec::new() }
+    }
+
+    fn change_server(&self, at: &ServerRef, change: &ServerChange) -> Result<(), PlaneError> {
+        Ok(self.relay.roster.change(at, change)?)
+    }
+
+    fn add_server(&self, at: &ServerRef, server: &NewServer) -> Result<(), PlaneError> {
+        Ok(self.relay.roster.add(at, server)?)
+    }
+
+    fn remove_server(&self, at: &ServerRef) -> Result<(), PlaneError> {
+        Ok(self.relay.roster.remove(at)?)
+    }
+
+    fn enable_listener(&self, name: &str, enabled: bool) -> Result<(), PlaneError> {
+        match self.relay.enable(name, enabled) {
+            true => Ok(()),
+            false => Err(PlaneError::NotFound(format!("there is no listener '{name}'"))),
+        }
+    }
+
+    async fn sessions(&self, of: Option<&ServerRef>, limit: usize) -> Vec<wire::Session> {
+        self.relay.sessions(of.map(ToString::to_string), limit).await.into_iter().map(show).collect()
+    }
+
+    async fn kill_session(&self, id: &str) -> bool {
+        match id.parse() {
+            Ok(id) => self.relay.kill(id).await,
+            Err(_) => false,
+        }
+    }
+
+    async fn kill_sessions(&self, of: &ServerRef) -> Result<usize, PlaneError> {
+        let name = self.relay.roster.server_name(of)?;
+        Ok(self.relay.kill_at(name).await)
+    }
+
+    fn certificates(&self) -> Vec<wire::Certificate> {
+        self.relay.certificates()
+    }
+
+    async fn apply(&self, text: &str) -> Result<Applied, PlaneError> {
+        let config = read(text, &self.path)?;
+        let changes = self.relay.apply(config)?;
+        Ok(Applied { generation: 0, changes, kept: self.relay.roster.kept() })
+    }
+
+    fn metrics(&self) -> String {
+        self.relay.metrics()
+    }
+
+    fn sockets(&self) -> std::io::Result<Vec<HandedSocket>> {
+        self.relay.sockets()
+    }
+
+    async fn finish(&self, deadline: Duration) -> usize {
+        self.relay.finish(deadline).await
     }
 }

@@ -13,6 +13,8 @@ use crate::config::diagnostic::Place;
 use crate::config::reader::{Reader, Section};
 use crate::config::yaml::{Node, Value};
 
+use crate::agent::relay::tls::terminate::TerminateConfig;
+
 use super::{PoolNames, content, log, protect, route, tls, value};
 
 /// What a listener and a pool speak.
@@ -67,7 +69,7 @@ pub struct ListenerConfig {
     /// Networks whose connections must begin with a PROXY protocol header; others must not. Empty = nobody sends one.
     pub proxy_protocol_from: Vec<IpNet>,
     pub timeouts: ListenerTimeouts,
-    pub tls: Option<tls::ListenerTls>,
+    pub tls: Option<TerminateConfig>,
     pub routes: route::Routes,
     pub protect: protect::Protect,
     pub content: content::Content,
@@ -145,7 +147,7 @@ fn read_listener(reader: &mut Reader<'_>, section: Section<'_>, pools: &PoolName
             .get("proxy_protocol_from")
             .map_or_else(Vec::new, |n| value::networks(reader, n, "proxy_protocol_from")),
         timeouts,
-        tls: tls::read_listener(reader, section),
+        tls: tls::read_listener(reader, section, mode),
         routes,
         protect: protect::read(reader, section),
         content: content::read(reader, section),

@@ -10,6 +10,7 @@ use crate::config::yaml::{Node, Value};
 
 use super::check::{self, CheckConfig, OutlierConfig};
 use super::listener::Mode;
+use crate::agent::relay::tls::connect::ConnectConfig;
 use super::{tls, value};
 
 /// HAProxy's range.
@@ -31,7 +32,9 @@ pub struct PoolConfig {
     pub timeouts: PoolTimeouts,
     /// A PROXY protocol header is the first that servers get.
     pub proxy_protocol: Option<ProxyVersion>,
-    pub tls: Option<tls::ServerTls>,
+    pub tls: Option<ConnectConfig>,
+    /// HTTP/2 is spoken to servers: by ALPN over TLS, else with prior knowledge.
+    pub http2: bool,
 }
 
 impl PoolConfig {
@@ -51,6 +54,7 @@ impl PoolConfig {
             timeouts: PoolTimeouts::default(),
             proxy_protocol: None,
             tls: None,
+            http2: false,
         }
     }
 }
@@ -218,6 +222,7 @@ const KEYS: &[&str] = &[
     "retries",
     "timeouts",
     "proxy_protocol",
+    "http2",
 ];
 const SERVER_KEYS: &[&str] = &["name", "address", "weight", "maxconn", "backup", "disabled", "check", "check_port", "cookie"];
 const LEAST: Duration = Duration::from_millis(1);
@@ -275,7 +280,8 @@ fn read_pool(reader: &mut Reader<'_>, section: Section<'_>) -> Option<PoolConfig
     if mode == Mode::Udp && pool.proxy_protocol == Some(ProxyVersion::V1) {
         reader.error(section.key_place("proxy_protocol"), "'proxy_protocol': v1 has no form for UDP", "write v2".to_owned());
     }
-    pool.tls = tls::read_pool(reader, section);
+    pool.http2 = section.get("http2").and_then(|n| reader.boolean(n, "http2")).unwrap_or(false);
+    pool.tls = tls::read_pool(reader, section, mode, pool.http2);
     pool.servers = read_servers(reader, section, &name, pool.check.is_some());
     if mode == Mode::Udp {
         for key in ["retries", "queue"].iter().chain(tls::POOL_KEYS).filter(|k| section.get(k).is_some()) {

@@ -18,8 +18,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct Server {
     pub id: ServerId,
     pub name: Arc<str>,
-    /// The name of its pool.
-    pub pool: Arc<str>,
+    /// `pool/server`.
+    pub place: Arc<str>,
     pub(super) home: Weak<Pool>,
     admin: AtomicU8,
     health: AtomicU8,
@@ -99,7 +99,7 @@ impl Server {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name: name.clone(),
-            pool: pool.clone(),
+            place: format!("{pool}/{name}").into(),
             home,
             admin: AtomicU8::new(admin_code(admin)),
             health: AtomicU8::new(health_code(Health::Unchecked)),

@@ -1,0 +1,284 @@
+//! The relay as a whole: threads, listeners, pools and checks under one configuration that is exchanged as one.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use crate::engine::relay::wire::{self, Traffic};
+
+use super::config::{BindAddress, ListenerConfig, Mode, RelayConfig};
+use super::health::HealthThread;
+use super::listener::{ListenAddress, ListenError, ListenSockets};
+use super::roster::{Asked, Roster};
+use super::route::{Route, Router, UnknownPool};
+use super::runtime::Threads;
+use super::serving::{self, Change, ListenerCounts, ListenerParts, PoolParts};
+use super::session::{SessionView, Sessions};
+use super::tls::TlsError;
+use super::tls::connect::TlsToServer;
+use super::tls::terminate::{Terminator, TicketKeys};
+use crate::model::ServerRef;
+
+/// How often a relay that stops looks whether its connections have ended.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Why a configuration was not taken. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    #[error("listener {listener}: {source}")]
+    Listen { listener: Arc<str>, source: ListenError },
+    #[error("{at}: {source}")]
+    Tls { at: String, source: TlsError },
+    #[error("listener {listener}: {source}")]
+    Route { listener: Arc<str>, source: UnknownPool },
+    #[error("the relay: {0}")]
+    System(#[from] std::io::Error),
+}
+
+#[derive(Debug)]
+struct Listening {
+    parts: ListenerParts,
+    sockets: Vec<(BindAddress, ListenSockets)>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    config: Arc<RelayConfig>,
+    listeners: BTreeMap<Arc<str>, Listening>,
+    generation: u64,
+}
+
+/// A relay that runs.
+#[derive(Debug)]
+pub struct Relay {
+    pub roster: Roster,
+    threads: Threads,
+    inner: Mutex<Inner>,
+    tickets: TicketKeys,
+    _health: HealthThread,
+}
+
+impl Relay {
+    /// Starts with a configuration, what operators asked for before, and listening sockets of a process before this one.
+    pub fn start(
+        config: RelayConfig,
+        remembered: impl IntoIterator<Item = (ServerRef, Asked)>,
+        sockets: Vec<(String, OwnedFd)>,
+    ) -> Result<Self, RelayError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = Threads::start(config.global.threads.unwrap_or(cores))?;
+        let tickets = TicketKeys::new().map_err(|source| RelayError::Tls { at: "session tickets".to_owned(), source })?;
+        let roster = Roster::default();
+        for (at, asked) in remembered {
+            roster.remember(&at, asked);
+        }
+        let health = HealthThread::start(roster.checked())?;
+        let relay = Self { roster, threads, inner: Mutex::default(), tickets, _health: health };
+        relay.apply_with(config, sockets)?;
+        Ok(relay)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn config(&self) -> Arc<RelayConfig> {
+        self.lock().config.clone()
+    }
+
+    /// Takes another configuration as a whole, or nothing of it. What changed, in words.
+    pub fn apply(&self, config: RelayConfig) -> Result<Vec<String>, RelayError> {
+        self.apply_with(config, Vec::new())
+    }
+
+    fn apply_with(&self, config: RelayConfig, mut handed: Vec<(String, OwnedFd)>) -> Result<Vec<String>, RelayError> {
+        let mut inner = self.lock();
+        // All that can fail comes first.
+        let mut tls_to_servers = Vec::with_capacity(config.pools.len());
+        for pool in &config.pools {
+            let tls = pool.tls.as_ref().map(TlsToServer::new).transpose();
+            tls_to_servers.push(tls.map_err(|source| RelayError::Tls { at: format!("pool {}", pool.name), source })?.map(Arc::new));
+        }
+        let mut prepared = Vec::with_capacity(config.listeners.len());
+        for listener in &config.listeners {
+            prepared.push(self.prepare(&inner, &config, listener, &mut handed)?);
+        }
+        // From here on nothing fails.
+        let mut changes = self.roster.apply(&config);
+        let before = std::mem::take(&mut inner.listeners);
+        inner.generation += 1;
+        let pools: Vec<PoolParts> = config
+            .pools
+            .iter()
+            .zip(tls_to_servers)
+            .filter_map(|(p, tls)| Some(PoolParts { pool: self.roster.pool(&p.name)?, tls }))
+            .collect();
+        let listeners: Vec<ListenerParts> = prepared.iter().map(|p| p.parts.clone()).collect();
+        let mut sockets: Vec<Vec<(BindAddress, OwnedFd)>> = Vec::new();
+        for index in 0..self.threads.count() {
+            let new = prepared.iter().flat_map(|p| &p.opened);
+            let copies = new.map(|(address, s)| Ok((address, s.of_thread(index, self.threads.count())?)));
+            let copies: std::io::Result<Vec<_>> = copies.collect();
+            sockets.push(copies?.into_iter().flat_map(|(a, fds)| fds.into_iter().map(|fd| (a.clone(), fd))).collect());
+        }
+        let mut old = before;
+        for p in prepared {
+            let name = p.parts.config.name.clone();
+            let known = old.remove(&name);
+            match &known {
+                None => changes.push(format!("listener {name}: added")),
+                Some(known) if known.parts.config != p.parts.config => changes.push(format!("listener {name}: changed")),
+                Some(_) => {}
+            }
+            let mut kept = known.map_or_else(Vec::new, |k| k.sockets);
+            kept.retain(|(address, _)| p.parts.config.bind.contains(address));
+            kept.extend(p.opened);
+            inner.listeners.insert(name, Listening { parts: p.parts, sockets: kept });
+        }
+        changes.extend(old.keys().map(|name| format!("listener {name}: removed")));
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let (listeners, pools, generation) = (listeners.clone(), pools.clone(), inner.generation);
+            self.threads.run_on(index, move || serving::change(Change { listeners, pools, generation, sockets }));
+        }
+        inner.config = Arc::new(config);
+        Ok(changes)
+    }
+
+    fn prepare(
+        &self,
+        inner: &Inner,
+        config: &RelayConfig,
+        listener: &Arc<ListenerConfig>,
+        handed: &mut Vec<(String, OwnedFd)>,
+    ) -> Result<Prepared, RelayError> {
+        let known = inner.listeners.get(&listener.name);
+        let terminator = match &listener.tls {
+            Some(tls) => {
+                let at = || format!("listener {}", listener.name);
+                Some(Terminator::new(tls, &self.tickets).map_err(|source| RelayError::Tls { at: at(), source })?)
+            }
+            None => None,
+        };
+        let router = (listener.mode == Mode::Http).then(|| {
+            let routes = listener.pool.iter().map(|pool| Route::to_pool("default", pool)).collect();
+            Router::new(routes, |name| config.pools.iter().position(|p| &*p.name == name)).map(Arc::new)
+        });
+        let router = router.transpose().map_err(|source| RelayError::Route { listener: listener.name.clone(), source })?;
+        let same_room = known.filter(|k| k.parts.config.maxconn == listener.maxconn).map(|k| k.parts.room.clone());
+        let parts = ListenerParts {
+            config: listener.clone(),
+            counts: known.map_or_else(Arc::<ListenerCounts>::default, |k| k.parts.counts.clone()),
+            terminator,
+            router,
+            protection: None,
+            room: same_room.unwrap_or_else(|| listener.maxconn.map(|n| Arc::new(Semaphore::new(n)))),
+            enabled: known.is_none_or(|k| k.parts.enabled),
+        };
+        let mut opened = Vec::new();
+        for address in &listener.bind {
+            if known.is_some_and(|k| k.sockets.iter().any(|(a, _)| a == address)) {
+                continue;
+            }
+            let wanted = match address {
+                BindAddress::Ip(address) => ListenAddress::Tcp(*address),
+                BindAddress::Unix(path) => ListenAddress::Unix { path: path.clone(), mode: None },
+            };
+            let sockets = ListenSockets::open(&wanted, self.threads.count(), handed)
+                .map_err(|source| RelayError::Listen { listener: listener.name.clone(), source })?;
+            opened.push((address.clone(), sockets));
+        }
+        Ok(Prepared { parts, opened })
+    }
+
+    /// Whether a listener of that name takes new connections from now on; false where there is none.
+    pub fn enable(&self, name: &str, enabled: bool) -> bool {
+        let mut inner = self.lock();
+        let Some(listening) = inner.listeners.get_mut(name) else { return false };
+        listening.parts.enabled = enabled;
+        let name = listening.parts.config.name.clone();
+        for index in 0..self.threads.count() {
+            let name = name.clone();
+            self.threads.run_on(index, move || serving::enable(&name, enabled));
+        }
+        true
+    }
+
+    /// Listeners as the control API shows them.
+    pub fn listeners(&self) -> Vec<wire::Listener> {
+        let inner = self.lock();
+        inner.listeners.values().map(show).collect()
+    }
+
+    /// At most `limit` sessions, of one server (`pool/server`) or of all.
+    pub async fn sessions(&self, of: Option<String>, limit: usize) -> Vec<SessionView> {
+        let all = self.threads.ask_each(move || Sessions::here().list(of.as_deref(), limit)).await;
+        all.into_iter().flatten().take(limit).collect()
+    }
+
+    pub async fn kill(&self, id: u64) -> bool {
+        self.threads.ask_each(move || Sessions::here().kill(id)).await.contains(&true)
+    }
+
+    /// Ends all sessions of a server (`pool/server`); how many.
+    pub async fn kill_at(&self, server: String) -> usize {
+        self.threads.ask_each(move || Sessions::here().kill_server(&server)).await.iter().sum()
+    }
+
+    /// Copies of all listening sockets with their names.
+    pub fn sockets(&self) -> std::io::Result<Vec<(String, OwnedFd)>> {
+        let inner = self.lock();
+        let all = inner.listeners.values().flat_map(|l| &l.sockets);
+        Ok(all.map(|(_, s)| s.hand_over()).collect::<std::io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Stops accepting and lets what is established end; what is left at the deadline is cut. How many were cut.
+    pub async fn finish(&self, deadline: Duration) -> usize {
+        let until = Instant::now() + deadline;
+        self.lock().listeners.clear();
+        self.threads.ask_each(serving::close).await;
+        loop {
+            let left: usize = self.threads.ask_each(|| Sessions::here().count()).await.iter().sum();
+            if left == 0 {
+                return 0;
+            }
+            if Instant::now() >= until {
+                return self.threads.ask_each(|| Sessions::here().kill_all()).await.iter().sum();
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+struct Prepared {
+    parts: ListenerParts,
+    opened: Vec<(BindAddress, ListenSockets)>,
+}
+
+fn show(listening: &Listening) -> wire::Listener {
+    let config = &listening.parts.config;
+    let counts = &listening.parts.counts;
+    let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let addresses = listening.sockets.iter().map(|(address, sockets)| match sockets.local_address() {
+        Some(bound) => bound.to_string(),
+        None => address.to_string().replacen("unix:", "unix@", 1),
+    });
+    wire::Listener {
+        name: config.name.to_string(),
+        mode: config.mode.word().to_owned(),
+        addresses: addresses.collect(),
+        enabled: listening.parts.enabled,
+        tls: listening.parts.terminator.is_some(),
+        traffic: Traffic {
+            sessions: read(&counts.now),
+            sessions_max: read(&counts.max),
+            sessions_limit: config.maxconn.map(|n| n as u64),
+            sessions_total: read(&counts.total),
+            request_errors: read(&counts.refused),
+            ..Traffic::default()
+        },
+    }
+}

@@ -1,0 +1,311 @@
+//! What every data thread has of each listener: who accepts, what a new connection is given, and how all of it is exchanged
+//! while connections go on.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use super::backend::ThreadPool;
+use super::config::{BindAddress, ListenerConfig};
+use super::http::forward::Connection;
+use super::http::http1::HeadLimits;
+use super::http::serve::serve_connection;
+use super::http::site::{ClientTimeouts, Http2Limits, Site};
+use super::listener::{Accepted, Acceptor};
+use super::pool::{Picker, Pool};
+use super::protect::Protection;
+use super::proxy_protocol::accept;
+use super::route::Router;
+use super::route::forwarded::Forwarding;
+use super::route::respond::ErrorPages;
+use super::session::{Session, Sessions};
+use super::stream::{Socket, Stream};
+use super::tcp::{self, TcpSite};
+use super::tls::connect::TlsToServer;
+use super::tls::terminate::Terminator;
+
+/// Client connections of one listener over all threads; outlives changes of its configuration.
+#[derive(Debug, Default)]
+pub struct ListenerCounts {
+    pub now: AtomicU64,
+    pub max: AtomicU64,
+    pub total: AtomicU64,
+    /// Connections refused before a request was read: no PROXY header, no TLS.
+    pub refused: AtomicU64,
+}
+
+/// A pool with what is needed to connect to its servers.
+#[derive(Clone, Debug)]
+pub struct PoolParts {
+    pub pool: Arc<Pool>,
+    pub tls: Option<Arc<TlsToServer>>,
+}
+
+/// A listener as it is sent to the threads: all that could fail has been done.
+#[derive(Clone, Debug)]
+pub struct ListenerParts {
+    pub config: Arc<ListenerConfig>,
+    pub counts: Arc<ListenerCounts>,
+    pub terminator: Option<Terminator>,
+    /// Mode http.
+    pub router: Option<Arc<Router>>,
+    pub protection: Option<Arc<Protection>>,
+    /// Room for client connections over all threads; None = no limit.
+    pub room: Option<Arc<Semaphore>>,
+    pub enabled: bool,
+}
+
+/// One configuration on its way to one thread.
+#[derive(Debug)]
+pub struct Change {
+    pub listeners: Vec<ListenerParts>,
+    /// In the order of the configuration, which routes refer to.
+    pub pools: Vec<PoolParts>,
+    pub generation: u64,
+    /// This thread's sockets of addresses that are new to it.
+    pub sockets: Vec<(BindAddress, OwnedFd)>,
+}
+
+enum Kind {
+    Http(Rc<Site<ThreadPool>>),
+    Tcp(Rc<TcpSite>),
+}
+
+struct Current {
+    parts: ListenerParts,
+    kind: Kind,
+}
+
+/// One listener of this thread.
+struct Local {
+    current: RefCell<Rc<Current>>,
+    /// Shared with its sessions: finish what is being done, then close.
+    closing: Rc<Cell<bool>>,
+    accepting: RefCell<HashMap<BindAddress, Vec<(Rc<Acceptor>, Option<AbortHandle>)>>>,
+}
+
+#[derive(Default)]
+struct Here {
+    picker: Option<Rc<RefCell<Picker>>>,
+    listeners: HashMap<Arc<str>, Rc<Local>>,
+}
+
+thread_local! {
+    static HERE: RefCell<Here> = RefCell::default();
+}
+
+/// Takes a configuration over on the calling data thread. Connections that are established see it at their next request.
+pub fn change(mut change: Change) {
+    HERE.with_borrow_mut(|here| {
+        let picker = here.picker.get_or_insert_with(|| Rc::new(RefCell::new(Picker::new(rand::random())))).clone();
+        let pools: Vec<Rc<ThreadPool>> = change
+            .pools
+            .iter()
+            .map(|p| Rc::new(ThreadPool::new(p.pool.clone(), picker.clone(), p.tls.clone(), change.generation)))
+            .collect();
+        let mut before = std::mem::take(&mut here.listeners);
+        for parts in change.listeners {
+            let name = parts.config.name.clone();
+            let Some(kind) = kind_of(&parts, &pools) else { continue };
+            let bind = parts.config.bind.clone();
+            let enabled = parts.enabled;
+            let current = Rc::new(Current { parts, kind });
+            let local = match before.remove(&name) {
+                Some(local) => {
+                    local.current.replace(current);
+                    local
+                }
+                None => Rc::new(Local { current: RefCell::new(current), closing: Rc::default(), accepting: RefCell::default() }),
+            };
+            local.accepting.borrow_mut().retain(|address, acceptors| {
+                let stays = bind.contains(address);
+                if !stays {
+                    acceptors.iter().filter_map(|(_, task)| task.as_ref()).for_each(AbortHandle::abort);
+                }
+                stays
+            });
+            for (address, fd) in change.sockets.extract_if(.., |(address, _)| bind.contains(address)) {
+                match Acceptor::new(fd) {
+                    Ok(acceptor) => {
+                        local.accepting.borrow_mut().entry(address).or_default().push((Rc::new(acceptor), None));
+                    }
+                    Err(error) => tracing::error!(%error, listener = %name, "a data thread cannot accept connections"),
+                }
+            }
+            accept_on(&local, enabled);
+            here.listeners.insert(name, local);
+        }
+        for gone in before.into_values() {
+            stop(&gone);
+        }
+    });
+}
+
+/// Starts or stops accepting on a listener of the calling thread.
+pub fn enable(name: &str, enabled: bool) {
+    let local = HERE.with_borrow(|here| here.listeners.get(name).cloned());
+    if let Some(local) = local {
+        accept_on(&local, enabled);
+    }
+}
+
+/// Stops accepting on the calling thread and lets its connections end.
+pub fn close() {
+    HERE.with_borrow_mut(|here| here.listeners.drain().for_each(|(_, local)| stop(&local)));
+    Sessions::here().wake_all();
+}
+
+fn stop(local: &Local) {
+    local.closing.set(true);
+    for (_, task) in local.accepting.borrow_mut().drain().flat_map(|(_, acceptors)| acceptors) {
+        task.inspect(AbortHandle::abort);
+    }
+    Sessions::here().wake_all();
+}
+
+/// Starts or stops accepting. The sockets stay: who connects meanwhile waits in the kernel's queue.
+fn accept_on(local: &Rc<Local>, enabled: bool) {
+    for (acceptor, task) in local.accepting.borrow_mut().values_mut().flatten() {
+        match (enabled, &task) {
+            (true, None) => {
+                *task = Some(tokio::task::spawn_local(accept_loop(local.clone(), acceptor.clone())).abort_handle());
+            }
+            (false, Some(_)) => {
+                task.take().inspect(AbortHandle::abort);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>]) -> Option<Kind> {
+    use super::http::backend::Backend;
+    let config = &parts.config;
+    let Some(router) = &parts.router else {
+        let pool = pools.iter().find(|p| Some(p.name()) == config.pool.as_ref())?.clone();
+        return Some(Kind::Tcp(Rc::new(TcpSite { pool, silence: config.timeouts.tunnel })));
+    };
+    let timeouts = &config.timeouts;
+    Some(Kind::Http(Rc::new(Site {
+        listener: config.name.clone(),
+        heads: HeadLimits::default(),
+        body_limit: u64::MAX,
+        timeouts: ClientTimeouts {
+            request: timeouts.request,
+            keepalive: timeouts.keepalive,
+            client: timeouts.client,
+            tunnel: timeouts.tunnel,
+        },
+        http2: Http2Limits::default(),
+        route_protection: router
+            .routes()
+            .iter()
+            .map(|r| r.protect.clone().map(|p| Arc::new(Protection::new(p, None, Instant::now()))))
+            .collect(),
+        router: router.clone(),
+        protection: parts.protection.clone(),
+        forwarding: Forwarding::default(),
+        error_pages: ErrorPages::default(),
+        pools: pools.to_vec(),
+        recorder: None,
+    })))
+}
+
+async fn accept_loop(local: Rc<Local>, acceptor: Rc<Acceptor>) {
+    loop {
+        let room = local.current.borrow().parts.room.clone();
+        // Closed only with the listener, whose loops end then.
+        let permit = match room {
+            Some(room) => room.acquire_owned().await.ok(),
+            None => None,
+        };
+        let accepted = acceptor.accept().await;
+        let local = local.clone();
+        tokio::task::spawn_local(async move {
+            let current = local.current.borrow().clone();
+            let counted = Counted::new(current.parts.counts.clone());
+            let name = current.parts.config.name.clone();
+            let closing = local.closing.clone();
+            let peer = accepted.peer;
+            let connection = |session| serve(local, current, session, accepted);
+            Sessions::here().run(name, peer, closing, connection).await;
+            drop((counted, permit));
+        });
+    }
+}
+
+struct Counted(Arc<ListenerCounts>);
+
+impl Counted {
+    fn new(counts: Arc<ListenerCounts>) -> Self {
+        let now = counts.now.fetch_add(1, Ordering::Relaxed) + 1;
+        counts.total.fetch_add(1, Ordering::Relaxed);
+        counts.max.fetch_max(now, Ordering::Relaxed);
+        Self(counts)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve(local: Rc<Local>, current: Rc<Current>, session: Rc<Session>, accepted: Accepted) {
+    let parts = &current.parts;
+    let Accepted { mut socket, mut peer, local: mut address } = accepted;
+    if let Err(why) = told_by_proxy(parts, &mut socket, &mut peer, &mut address).await {
+        parts.counts.refused.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(listener = %parts.config.name, ?peer, "a connection was refused: {why}");
+        return;
+    }
+    let stream = match &parts.terminator {
+        None => Stream::Plain(socket),
+        Some(terminator) => match tokio::time::timeout(parts.config.timeouts.request, terminator.accept(socket)).await {
+            Ok(Ok(tls)) => Stream::TlsIn(Box::new(tls)),
+            failed => {
+                parts.counts.refused.fetch_add(1, Ordering::Relaxed);
+                let why = failed.map_or_else(|_| "it took too long".to_owned(), |r| r.err().map_or_else(String::new, |e| e.to_string()));
+                tracing::debug!(listener = %parts.config.name, ?peer, "no TLS handshake: {why}");
+                return;
+            }
+        },
+    };
+    match &current.kind {
+        Kind::Tcp(site) => tcp::serve(site, stream, &session, peer, address).await,
+        Kind::Http(first) => {
+            let connection = Connection { session, peer, local: address, tls: stream.is_tls() };
+            let first = first.clone();
+            // A listener that has become another mode serves its old connections as it began them.
+            let site = move || match &local.current.borrow().kind {
+                Kind::Http(site) => site.clone(),
+                Kind::Tcp(_) => first.clone(),
+            };
+            drop(current);
+            serve_connection(site, stream, connection).await;
+        }
+    }
+}
+
+/// Replaces the addresses by those that a trusted proxy tells.
+async fn told_by_proxy(
+    parts: &ListenerParts,
+    socket: &mut Socket,
+    peer: &mut Option<SocketAddr>,
+    local: &mut Option<SocketAddr>,
+) -> Result<(), accept::AcceptError> {
+    let from = &parts.config.proxy_protocol_from;
+    if let (false, Socket::Tcp(tcp), Some(p), Some(l)) = (from.is_empty(), socket, *peer, *local) {
+        let (client, target) = accept::addresses(tcp, from, p, l, parts.config.timeouts.request).await?;
+        (*peer, *local) = (Some(client), Some(target));
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Layer 4: a client's connection is passed on to a server as it is, in both directions until both have ended.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::backend::{Held, ThreadPool, client_ip};
+use super::buffer::Input;
+use super::clock::now;
+use super::deadline::Deadline;
+use super::http::backend::{Backend, Lease, ServerOutcome};
+use super::http::side::H1Side;
+use super::http::upgrade::{TunnelEnd, tunnel};
+use super::http::upstream::{self, Ready};
+use super::pool::{Request, ServerId};
+use super::session::Session;
+use super::stream::Stream;
+
+/// A listener of mode tcp, for one data thread.
+#[derive(Debug)]
+pub struct TcpSite {
+    pub pool: Rc<ThreadPool>,
+    /// Silence of both sides after which a session ends.
+    pub silence: Duration,
+}
+
+/// Serves one client until its session ends.
+pub async fn serve(
+    site: &TcpSite,
+    stream: Stream,
+    session: &Session,
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+) {
+    let Some((mut held, ready)) = connect(site, session, peer, local).await else {
+        // The client learns that nobody took it: a close alone would look like an answer of nothing.
+        return stream.socket().reset_on_close();
+    };
+    let Ready::H1(mut server) = ready else { return };
+    let mut client = H1Side::new(stream, Input::new());
+    let mut deadline = Deadline::after(site.silence);
+    let (end, sent, received) = tunnel(&mut client, &mut server, &mut deadline, site.silence).await;
+    held.passed(sent, received);
+    if end != TunnelEnd::Closed {
+        // Neither side may take what it got for the whole.
+        client.stream.socket().reset_on_close();
+        server.stream.socket().reset_on_close();
+    }
+}
+
+/// A connection to a server; another server is tried where one cannot be reached, within the budget.
+async fn connect(
+    site: &TcpSite,
+    session: &Session,
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+) -> Option<(Held, Ready)> {
+    let mut tried: Vec<ServerId> = Vec::new();
+    loop {
+        let request = Request { tried: &tried, ..Request::from(client_ip(peer)) };
+        let mut held = match site.pool.acquire(&request).await {
+            Ok(held) => held,
+            Err(why) => {
+                tracing::debug!(?peer, pool = %site.pool.name(), "a client was not served: {why}");
+                return None;
+            }
+        };
+        session.set_server(Some(held.place()));
+        match upstream::connect(held.target(), &held.preamble(peer, local), true).await {
+            Ok(ready) => {
+                held.established();
+                return Some((held, ready));
+            }
+            Err(why) => {
+                tracing::debug!(server = %held.place(), "{why}");
+                held.note(ServerOutcome::ConnectFailed);
+                tried.push(held.lease().server.id);
+                if !site.pool.retry(tried.len(), now()) {
+                    return None;
+                }
+            }
+        }
+    }
+}
