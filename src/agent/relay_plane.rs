@@ -124,6 +124,38 @@ fn show(view: SessionView) -> wire::Session {
     }
 }
 
+/// Prometheus' text format, with the names of HAProxy's exporter.
+fn exposition(pools: &[wire::Pool], listeners: &[wire::Listener]) -> String {
+    use std::fmt::Write;
+    let mut out = String::new();
+    let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let mut metric = |name: &str, kind: &str, samples: Vec<(String, u64)>| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# TYPE {name} {kind}");
+        for (labels, value) in samples {
+            let _ = writeln!(out, "{name}{{{labels}}} {value}");
+        }
+    };
+    let of_listeners = |value: fn(&wire::Traffic) -> u64| -> Vec<(String, u64)> {
+        listeners.iter().map(|l| (format!("proxy=\"{}\"", quote(&l.name)), value(&l.traffic))).collect()
+    };
+    metric("haproxy_frontend_current_sessions", "gauge", of_listeners(|t| t.sessions));
+    metric("haproxy_frontend_sessions_total", "counter", of_listeners(|t| t.sessions_total));
+    let of_servers = |value: fn(&wire::Server) -> u64| -> Vec<(String, u64)> {
+        let each = pools.iter().flat_map(|p| p.servers.iter().map(move |s| (p, s)));
+        each.map(|(p, s)| (format!("proxy=\"{}\",server=\"{}\"", quote(&p.name), quote(&s.name)), value(s))).collect()
+    };
+    metric("haproxy_server_current_sessions", "gauge", of_servers(|s| s.in_use));
+    metric("haproxy_server_sessions_total", "counter", of_servers(|s| s.traffic.sessions_total));
+    metric("haproxy_server_bytes_in_total", "counter", of_servers(|s| s.traffic.bytes_in));
+    metric("haproxy_server_bytes_out_total", "counter", of_servers(|s| s.traffic.bytes_out));
+    metric("haproxy_server_connection_errors_total", "counter", of_servers(|s| s.traffic.connect_errors));
+    metric("haproxy_server_response_errors_total", "counter", of_servers(|s| s.traffic.response_errors));
+    metric("haproxy_server_retry_warnings_total", "counter", of_servers(|s| s.traffic.retries));
+    metric("haproxy_server_weight", "gauge", of_servers(|s| u64::from(s.weight)));
+    out
+}
+
 #[async_trait]
 impl Plane for RelayPlane {
     fn picture(&self, pool: Option<&str>) -> Picture {
@@ -168,7 +200,8 @@ impl Plane for RelayPlane {
     }
 
     fn certificates(&self) -> Vec<wire::Certificate> {
-        self.relay.certificates()
+        let files = self.relay.certificate_files();
+        files.into_iter().map(|f| wire::Certificate { file: f.display().to_string(), ..wire::Certificate::default() }).collect()
     }
 
     async fn apply(&self, text: &str) -> Result<Applied, PlaneError> {
@@ -178,7 +211,7 @@ impl Plane for RelayPlane {
     }
 
     fn metrics(&self) -> String {
-        self.relay.metrics()
+        exposition(&self.relay.roster.picture(None), &self.relay.listeners())
     }
 
     fn sockets(&self) -> std::io::Result<Vec<HandedSocket>> {

@@ -18,5 +18,6 @@ mod layering;
 mod ops;
 mod relay_http;
 mod relay_policy;
+mod relay_pool;
 mod ssh;
 mod tui;

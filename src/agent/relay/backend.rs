@@ -47,11 +47,15 @@ impl ThreadPool {
 
     /// A server for a request or session; waits in the queue where all are full.
     pub async fn acquire(&self, request: &Request<'_>) -> Result<Held, NoServer> {
-        let lease = self.pool.acquire(&self.picker, request).await.map_err(|e| match e {
-            PickError::NoServer => NoServer::Down,
-            PickError::QueueTimeout => NoServer::QueueTimeout,
-            PickError::Full | PickError::QueueFull => NoServer::QueueFull,
-        })?;
+        Ok(self.held(self.pool.acquire(&self.picker, request).await.map_err(no_server)?))
+    }
+
+    /// A server at once or not at all: a datagram does not wait.
+    pub fn take(&self, request: &Request<'_>) -> Result<Held, NoServer> {
+        Ok(self.held(self.pool.pick(&mut self.picker.borrow_mut(), request, now()).map_err(no_server)?))
+    }
+
+    fn held(&self, lease: pool::Lease) -> Held {
         let place = hash::of_address(lease.address.ip()) ^ u64::from(lease.address.port());
         let target = Target {
             id: hash::mix(lease.server.id ^ hash::mix(place ^ hash::mix(self.generation))),
@@ -62,7 +66,15 @@ impl ThreadPool {
             idle_timeout: self.config.timeouts.idle,
         };
         let set_cookie = if self.cookie.is_some() { self.pool.set_cookie(&lease) } else { None };
-        Ok(Held { lease, target, proxy: self.config.proxy_protocol, set_cookie, outcome: None })
+        Held { lease, target, proxy: self.config.proxy_protocol, set_cookie, outcome: None }
+    }
+}
+
+fn no_server(error: PickError) -> NoServer {
+    match error {
+        PickError::NoServer => NoServer::Down,
+        PickError::QueueTimeout => NoServer::QueueTimeout,
+        PickError::Full | PickError::QueueFull => NoServer::QueueFull,
     }
 }
 

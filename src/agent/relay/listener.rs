@@ -22,6 +22,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenAddress {
     Tcp(SocketAddr),
+    Udp(SocketAddr),
     Unix {
         path: PathBuf,
         /// Permission bits of the socket; `None` leaves what the umask gives.
@@ -33,6 +34,7 @@ impl std::fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp {address}"),
+            Self::Udp(address) => write!(f, "udp {address}"),
             Self::Unix { path, .. } => write!(f, "unix {}", path.display()),
         }
     }
@@ -77,10 +79,11 @@ impl ListenSockets {
         }
         while sockets.len() < threads.max(1) {
             let socket = match (address, sockets.first()) {
-                (ListenAddress::Tcp(wanted), first) => {
+                (ListenAddress::Tcp(wanted) | ListenAddress::Udp(wanted), first) => {
                     // With port 0 the first socket's port is the others'.
                     let bound = first.map(Socket::local_addr).transpose().map_err(fail)?.and_then(|a| a.as_socket());
-                    bind_tcp(bound.unwrap_or(*wanted)).map_err(fail)?
+                    let kind = if matches!(address, ListenAddress::Udp(_)) { Type::DGRAM } else { Type::STREAM };
+                    bind_ip(bound.unwrap_or(*wanted), kind).map_err(fail)?
                 }
                 // There is no SO_REUSEPORT for unix sockets: the threads share one.
                 (ListenAddress::Unix { .. }, Some(first)) => first.try_clone().map_err(fail)?,
@@ -113,8 +116,8 @@ impl ListenSockets {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+fn bind_ip(address: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), None)?;
     if address.is_ipv6() {
         // Beside 0.0.0.0 on the same port; whoever wants both writes both.
         socket.set_only_v6(true)?;
@@ -124,7 +127,9 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
     // A proxy writes whole messages; waiting for more to send only delays them. What is accepted inherits it.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    if kind == Type::STREAM {
+        socket.listen(BACKLOG)?;
+    }
     Ok(socket)
 }
 

@@ -24,3 +24,4 @@ pub mod session;
 pub mod stream;
 pub mod tcp;
 pub mod tls;
+pub mod udp;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -101,7 +102,8 @@ impl Relay {
         let mut tls_to_servers = Vec::with_capacity(config.pools.len());
         for pool in &config.pools {
             let tls = pool.tls.as_ref().map(TlsToServer::new).transpose();
-            tls_to_servers.push(tls.map_err(|source| RelayError::Tls { at: format!("pool {}", pool.name), source })?.map(Arc::new));
+            tls_to_servers
+                .push(tls.map_err(|source| RelayError::Tls { at: format!("pool {}", pool.name), source })?.map(Arc::new));
         }
         let mut prepared = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
@@ -134,7 +136,8 @@ impl Relay {
                 Some(known) if known.parts.config != p.parts.config => changes.push(format!("listener {name}: changed")),
                 Some(_) => {}
             }
-            let mut kept = known.map_or_else(Vec::new, |k| k.sockets);
+            let mut kept =
+                known.filter(|k| same_transport(&k.parts.config, &p.parts.config)).map_or_else(Vec::new, |k| k.sockets);
             kept.retain(|(address, _)| p.parts.config.bind.contains(address));
             kept.extend(p.opened);
             inner.listeners.insert(name, Listening { parts: p.parts, sockets: kept });
@@ -180,10 +183,12 @@ impl Relay {
         };
         let mut opened = Vec::new();
         for address in &listener.bind {
-            if known.is_some_and(|k| k.sockets.iter().any(|(a, _)| a == address)) {
+            let reused = known.filter(|k| same_transport(&k.parts.config, listener));
+            if reused.is_some_and(|k| k.sockets.iter().any(|(a, _)| a == address)) {
                 continue;
             }
             let wanted = match address {
+                BindAddress::Ip(address) if listener.mode == Mode::Udp => ListenAddress::Udp(*address),
                 BindAddress::Ip(address) => ListenAddress::Tcp(*address),
                 BindAddress::Unix(path) => ListenAddress::Unix { path: path.clone(), mode: None },
             };
@@ -211,6 +216,13 @@ impl Relay {
     pub fn listeners(&self) -> Vec<wire::Listener> {
         let inner = self.lock();
         inner.listeners.values().map(show).collect()
+    }
+
+    /// Files of all certificates that listeners show.
+    pub fn certificate_files(&self) -> Vec<PathBuf> {
+        let inner = self.lock();
+        let tls = inner.listeners.values().filter_map(|l| l.parts.config.tls.as_ref());
+        tls.flat_map(|t| t.certificates.iter().map(|c| c.certificate.clone())).collect()
     }
 
     /// At most `limit` sessions, of one server (`pool/server`) or of all.
@@ -256,6 +268,11 @@ impl Relay {
 struct Prepared {
     parts: ListenerParts,
     opened: Vec<(BindAddress, ListenSockets)>,
+}
+
+/// Sockets of the one may serve the other.
+fn same_transport(a: &ListenerConfig, b: &ListenerConfig) -> bool {
+    (a.mode == Mode::Udp) == (b.mode == Mode::Udp)
 }
 
 fn show(listening: &Listening) -> wire::Listener {

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use super::backend::ThreadPool;
-use super::config::{BindAddress, ListenerConfig};
+use super::config::{BindAddress, ListenerConfig, Mode};
 use super::http::forward::Connection;
 use super::http::http1::HeadLimits;
 use super::http::serve::serve_connection;
@@ -31,6 +32,7 @@ use super::stream::{Socket, Stream};
 use super::tcp::{self, TcpSite};
 use super::tls::connect::TlsToServer;
 use super::tls::terminate::Terminator;
+use super::udp::{self, UdpSite};
 
 /// Client connections of one listener over all threads; outlives changes of its configuration.
 #[derive(Debug, Default)]
@@ -77,6 +79,13 @@ pub struct Change {
 enum Kind {
     Http(Rc<Site<ThreadPool>>),
     Tcp(Rc<TcpSite>),
+    Udp(Rc<UdpSite>),
+}
+
+/// Where clients come in.
+enum Door {
+    Stream(Acceptor),
+    Datagrams(Rc<UdpSocket>),
 }
 
 struct Current {
@@ -89,8 +98,11 @@ struct Local {
     current: RefCell<Rc<Current>>,
     /// Shared with its sessions: finish what is being done, then close.
     closing: Rc<Cell<bool>>,
-    accepting: RefCell<HashMap<BindAddress, Vec<(Rc<Acceptor>, Option<AbortHandle>)>>>,
+    accepting: RefCell<HashMap<BindAddress, Doors>>,
 }
+
+/// Sockets of one address, each with the task that accepts on it.
+type Doors = Vec<(Rc<Door>, Option<AbortHandle>)>;
 
 #[derive(Default)]
 struct Here {
@@ -114,29 +126,35 @@ pub fn change(mut change: Change) {
         let mut before = std::mem::take(&mut here.listeners);
         for parts in change.listeners {
             let name = parts.config.name.clone();
-            let Some(kind) = kind_of(&parts, &pools) else { continue };
+            let closing = before.get(&name).map_or_else(Rc::default, |local| local.closing.clone());
+            let Some(kind) = kind_of(&parts, &pools, &closing) else { continue };
             let bind = parts.config.bind.clone();
             let enabled = parts.enabled;
             let current = Rc::new(Current { parts, kind });
+            let udp = current.parts.config.mode == Mode::Udp;
+            let mut same_transport = true;
             let local = match before.remove(&name) {
                 Some(local) => {
-                    local.current.replace(current);
+                    let old = local.current.replace(current);
+                    same_transport = (old.parts.config.mode == Mode::Udp) == udp;
                     local
                 }
-                None => Rc::new(Local { current: RefCell::new(current), closing: Rc::default(), accepting: RefCell::default() }),
+                None => Rc::new(Local { current: RefCell::new(current), closing, accepting: RefCell::default() }),
             };
             local.accepting.borrow_mut().retain(|address, acceptors| {
-                let stays = bind.contains(address);
+                let stays = bind.contains(address) && same_transport;
                 if !stays {
                     acceptors.iter().filter_map(|(_, task)| task.as_ref()).for_each(AbortHandle::abort);
                 }
                 stays
             });
             for (address, fd) in change.sockets.extract_if(.., |(address, _)| bind.contains(address)) {
-                match Acceptor::new(fd) {
-                    Ok(acceptor) => {
-                        local.accepting.borrow_mut().entry(address).or_default().push((Rc::new(acceptor), None));
-                    }
+                let door = match local.current.borrow().parts.config.mode {
+                    Mode::Udp => UdpSocket::from_std(fd.into()).map(|s| Door::Datagrams(Rc::new(s))),
+                    Mode::Http | Mode::Tcp => Acceptor::new(fd).map(Door::Stream),
+                };
+                match door {
+                    Ok(door) => local.accepting.borrow_mut().entry(address).or_default().push((Rc::new(door), None)),
                     Err(error) => tracing::error!(%error, listener = %name, "a data thread cannot accept connections"),
                 }
             }
@@ -173,10 +191,10 @@ fn stop(local: &Local) {
 
 /// Starts or stops accepting. The sockets stay: who connects meanwhile waits in the kernel's queue.
 fn accept_on(local: &Rc<Local>, enabled: bool) {
-    for (acceptor, task) in local.accepting.borrow_mut().values_mut().flatten() {
+    for (door, task) in local.accepting.borrow_mut().values_mut().flatten() {
         match (enabled, &task) {
             (true, None) => {
-                *task = Some(tokio::task::spawn_local(accept_loop(local.clone(), acceptor.clone())).abort_handle());
+                *task = Some(tokio::task::spawn_local(accept_loop(local.clone(), door.clone())).abort_handle());
             }
             (false, Some(_)) => {
                 task.take().inspect(AbortHandle::abort);
@@ -186,11 +204,16 @@ fn accept_on(local: &Rc<Local>, enabled: bool) {
     }
 }
 
-fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>]) -> Option<Kind> {
+fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Cell<bool>>) -> Option<Kind> {
     use super::http::backend::Backend;
     let config = &parts.config;
     let Some(router) = &parts.router else {
         let pool = pools.iter().find(|p| Some(p.name()) == config.pool.as_ref())?.clone();
+        if config.mode == Mode::Udp {
+            let (listener, room) = (config.name.clone(), parts.room.clone());
+            let silence = config.timeouts.client;
+            return Some(Kind::Udp(Rc::new(UdpSite { listener, pool, silence, room, closing: closing.clone() })));
+        }
         return Some(Kind::Tcp(Rc::new(TcpSite { pool, silence: config.timeouts.tunnel })));
     };
     let timeouts = &config.timeouts;
@@ -219,7 +242,17 @@ fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>]) -> Option<Kind> {
     })))
 }
 
-async fn accept_loop(local: Rc<Local>, acceptor: Rc<Acceptor>) {
+async fn accept_loop(local: Rc<Local>, door: Rc<Door>) {
+    let acceptor = match &*door {
+        Door::Stream(acceptor) => acceptor,
+        Door::Datagrams(socket) => {
+            let site = || match &local.current.borrow().kind {
+                Kind::Udp(site) => Some(site.clone()),
+                Kind::Http(_) | Kind::Tcp(_) => None,
+            };
+            return udp::serve(socket.clone(), site).await;
+        }
+    };
     loop {
         let room = local.current.borrow().parts.room.clone();
         // Closed only with the listener, whose loops end then.
@@ -273,13 +306,16 @@ async fn serve(local: Rc<Local>, current: Rc<Current>, session: Rc<Session>, acc
             Ok(Ok(tls)) => Stream::TlsIn(Box::new(tls)),
             failed => {
                 parts.counts.refused.fetch_add(1, Ordering::Relaxed);
-                let why = failed.map_or_else(|_| "it took too long".to_owned(), |r| r.err().map_or_else(String::new, |e| e.to_string()));
+                let why = failed
+                    .map_or_else(|_| "it took too long".to_owned(), |r| r.err().map_or_else(String::new, |e| e.to_string()));
                 tracing::debug!(listener = %parts.config.name, ?peer, "no TLS handshake: {why}");
                 return;
             }
         },
     };
     match &current.kind {
+        // Datagrams have no connections.
+        Kind::Udp(_) => {}
         Kind::Tcp(site) => tcp::serve(site, stream, &session, peer, address).await,
         Kind::Http(first) => {
             let connection = Connection { session, peer, local: address, tls: stream.is_tls() };
@@ -287,7 +323,7 @@ async fn serve(local: Rc<Local>, current: Rc<Current>, session: Rc<Session>, acc
             // A listener that has become another mode serves its old connections as it began them.
             let site = move || match &local.current.borrow().kind {
                 Kind::Http(site) => site.clone(),
-                Kind::Tcp(_) => first.clone(),
+                Kind::Tcp(_) | Kind::Udp(_) => first.clone(),
             };
             drop(current);
             serve_connection(site, stream, connection).await;

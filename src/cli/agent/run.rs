@@ -99,7 +99,8 @@ impl RunArgs {
             drain: self.drain,
             takeover: self.takeover,
         };
-        crate::agent::run(options, Arc::new(RelayPlanes)).await.map(|()| Exit::Ok).map_err(failure)
+        let planes = RelayPlanes::new(options.config.clone());
+        crate::agent::run(options, Arc::new(planes)).await.map(|()| Exit::Ok).map_err(failure)
     }
 }
 

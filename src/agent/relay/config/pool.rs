@@ -10,8 +10,8 @@ use crate::config::yaml::{Node, Value};
 
 use super::check::{self, CheckConfig, OutlierConfig};
 use super::listener::Mode;
-use crate::agent::relay::tls::connect::ConnectConfig;
 use super::{tls, value};
+use crate::agent::relay::tls::connect::ConnectConfig;
 
 /// HAProxy's range.
 pub const MAX_WEIGHT: u16 = 256;
@@ -277,14 +277,13 @@ fn read_pool(reader: &mut Reader<'_>, section: Section<'_>) -> Option<PoolConfig
     }
     let versions = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
     pool.proxy_protocol = section.get("proxy_protocol").and_then(|n| reader.word(n, "proxy_protocol", &versions));
-    if mode == Mode::Udp && pool.proxy_protocol == Some(ProxyVersion::V1) {
-        reader.error(section.key_place("proxy_protocol"), "'proxy_protocol': v1 has no form for UDP", "write v2".to_owned());
-    }
     pool.http2 = section.get("http2").and_then(|n| reader.boolean(n, "http2")).unwrap_or(false);
     pool.tls = tls::read_pool(reader, section, mode, pool.http2);
     pool.servers = read_servers(reader, section, &name, pool.check.is_some());
     if mode == Mode::Udp {
-        for key in ["retries", "queue"].iter().chain(tls::POOL_KEYS).filter(|k| section.get(k).is_some()) {
+        for key in
+            ["retries", "queue", "proxy_protocol", "http2"].iter().chain(tls::POOL_KEYS).filter(|k| section.get(k).is_some())
+        {
             reader.error(section.key_place(key), format!("'{key}' has no meaning for mode: udp"), None);
         }
     }

@@ -101,7 +101,7 @@ fn what_is_wrong() {
         (pool("persistence: {cookie: {name: s}, source: {expire: 1m}}"), "not both"),
         (pool("mode: tcp\n    persistence: {cookie: {name: s}}"), "needs mode: http"),
         (pool("retries: {budget: 120%}"), "from 0% to 100%"),
-        (pool("mode: udp\n    proxy_protocol: v1"), "v1 has no form for UDP"),
+        (pool("mode: udp\n    proxy_protocol: v1"), "'proxy_protocol' has no meaning for mode: udp"),
         (listeners("  - {name: w, bind: 0.0.0.0:80}"), "listener 'w' has no pool"),
         (listeners("  - {name: w, pool: app}"), "needs 'bind'"),
         (listeners("  - {name: w, mode: tcp, bind: 0.0.0.0:80, pool: app}"), "pool 'app' is for mode http, not tcp"),

@@ -167,7 +167,7 @@ impl Server {
         self.admin() == Admin::Ready && self.is_healthy(now)
     }
 
-    pub(super) fn serving_since(&self) -> Millis {
+    pub fn serving_since(&self) -> Millis {
         self.serving_since.load(Ordering::Acquire)
     }
 

@@ -51,7 +51,7 @@ impl ServerSet {
     pub fn index_of_name(&self, name: &str) -> Option<usize> {
         self.slots.iter().position(|s| &*s.server.name == name)
     }
-    pub(super) fn slowstart_ms(&self) -> Option<Millis> {
+    pub fn slowstart_ms(&self) -> Option<Millis> {
         self.config.slowstart.map(millis)
     }
 }

@@ -25,13 +25,7 @@ pub struct TcpSite {
 }
 
 /// Serves one client until its session ends.
-pub async fn serve(
-    site: &TcpSite,
-    stream: Stream,
-    session: &Session,
-    peer: Option<SocketAddr>,
-    local: Option<SocketAddr>,
-) {
+pub async fn serve(site: &TcpSite, stream: Stream, session: &Session, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
     let Some((mut held, ready)) = connect(site, session, peer, local).await else {
         // The client learns that nobody took it: a close alone would look like an answer of nothing.
         return stream.socket().reset_on_close();
