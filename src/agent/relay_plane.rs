@@ -11,6 +11,7 @@ use crate::model::ServerRef;
 
 use super::plane::{HandedSocket, Memories, Picture, Plane, PlaneError, Planes};
 use super::relay::config::{self, RelayConfig, RelayConfigError};
+use super::relay::metrics::prometheus;
 use super::relay::roster::{Asked, RosterError};
 use super::relay::running::{Relay, RelayError};
 use super::relay::session::SessionView;
@@ -124,44 +125,13 @@ fn show(view: SessionView) -> wire::Session {
     }
 }
 
-/// Prometheus' text format, with the names of HAProxy's exporter.
-fn exposition(pools: &[wire::Pool], listeners: &[wire::Listener]) -> String {
-    use std::fmt::Write;
-    let mut out = String::new();
-    let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let mut metric = |name: &str, kind: &str, samples: Vec<(String, u64)>| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "# TYPE {name} {kind}");
-        for (labels, value) in samples {
-            let _ = writeln!(out, "{name}{{{labels}}} {value}");
-        }
-    };
-    let of_listeners = |value: fn(&wire::Traffic) -> u64| -> Vec<(String, u64)> {
-        listeners.iter().map(|l| (format!("proxy=\"{}\"", quote(&l.name)), value(&l.traffic))).collect()
-    };
-    metric("haproxy_frontend_current_sessions", "gauge", of_listeners(|t| t.sessions));
-    metric("haproxy_frontend_sessions_total", "counter", of_listeners(|t| t.sessions_total));
-    let of_servers = |value: fn(&wire::Server) -> u64| -> Vec<(String, u64)> {
-        let each = pools.iter().flat_map(|p| p.servers.iter().map(move |s| (p, s)));
-        each.map(|(p, s)| (format!("proxy=\"{}\",server=\"{}\"", quote(&p.name), quote(&s.name)), value(s))).collect()
-    };
-    metric("haproxy_server_current_sessions", "gauge", of_servers(|s| s.in_use));
-    metric("haproxy_server_sessions_total", "counter", of_servers(|s| s.traffic.sessions_total));
-    metric("haproxy_server_bytes_in_total", "counter", of_servers(|s| s.traffic.bytes_in));
-    metric("haproxy_server_bytes_out_total", "counter", of_servers(|s| s.traffic.bytes_out));
-    metric("haproxy_server_connection_errors_total", "counter", of_servers(|s| s.traffic.connect_errors));
-    metric("haproxy_server_response_errors_total", "counter", of_servers(|s| s.traffic.response_errors));
-    metric("haproxy_server_retry_warnings_total", "counter", of_servers(|s| s.traffic.retries));
-    metric("haproxy_server_weight", "gauge", of_servers(|s| u64::from(s.weight)));
-    out
-}
-
 #[async_trait]
 impl Plane for RelayPlane {
     fn picture(&self, pool: Option<&str>) -> Picture {
         let pools = self.relay.roster.picture(pool);
         let listeners = if pool.is_none() { self.relay.listeners() } else { Vec::new() };
-        Picture { listeners, routes: Vec::new(), pools, notes: Vec::new() }
+        let routes = if pool.is_none() { self.relay.routes() } else { Vec::new() };
+        Picture { listeners, routes, pools, notes: Vec::new() }
     }
 
     fn change_server(&self, at: &ServerRef, change: &ServerChange) -> Result<(), PlaneError> {
@@ -211,7 +181,20 @@ impl Plane for RelayPlane {
     }
 
     fn metrics(&self) -> String {
-        exposition(&self.relay.roster.picture(None), &self.relay.listeners())
+        let Picture { listeners, routes, pools, notes } = self.picture(None);
+        let snapshot = wire::Snapshot {
+            at: jiff::Timestamp::now(),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_ms: super::relay::clock::now(),
+            phase: wire::Phase::Serving,
+            generation: 0,
+            listeners,
+            routes,
+            pools,
+            notes,
+        };
+        prometheus::render(&snapshot, &self.relay.extra())
     }
 
     fn sockets(&self) -> std::io::Result<Vec<HandedSocket>> {

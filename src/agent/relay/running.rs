@@ -12,10 +12,15 @@ use tokio::sync::Semaphore;
 use crate::engine::relay::wire::{self, Traffic};
 
 use super::config::{BindAddress, ListenerConfig, Mode, RelayConfig};
+use super::content::cache::Cache;
 use super::health::HealthThread;
 use super::listener::{ListenAddress, ListenError, ListenSockets};
+use super::log::AccessLog;
+use super::metrics::prometheus::{Extra, RouteExtra};
+use super::metrics::{Registry, RouteStats, latency};
+use super::protect::Protection;
 use super::roster::{Asked, Roster};
-use super::route::{Route, Router, UnknownPool};
+use super::route::{Route, UnknownPool};
 use super::runtime::Threads;
 use super::serving::{self, Change, ListenerCounts, ListenerParts, PoolParts};
 use super::session::{SessionView, Sessions};
@@ -51,6 +56,7 @@ struct Inner {
     config: Arc<RelayConfig>,
     listeners: BTreeMap<Arc<str>, Listening>,
     generation: u64,
+    log: Option<Arc<AccessLog>>,
 }
 
 /// A relay that runs.
@@ -60,6 +66,7 @@ pub struct Relay {
     threads: Threads,
     inner: Mutex<Inner>,
     tickets: TicketKeys,
+    registry: Arc<Registry>,
     _health: HealthThread,
 }
 
@@ -78,7 +85,8 @@ impl Relay {
             roster.remember(&at, asked);
         }
         let health = HealthThread::start(roster.checked())?;
-        let relay = Self { roster, threads, inner: Mutex::default(), tickets, _health: health };
+        let registry = Arc::new(Registry::new(threads.count()));
+        let relay = Self { roster, threads, inner: Mutex::default(), tickets, registry, _health: health };
         relay.apply_with(config, sockets)?;
         Ok(relay)
     }
@@ -105,9 +113,17 @@ impl Relay {
             tls_to_servers
                 .push(tls.map_err(|source| RelayError::Tls { at: format!("pool {}", pool.name), source })?.map(Arc::new));
         }
+        let log = match (&config.global.log.access, &inner.log) {
+            (None, _) => None,
+            (Some(wanted), Some(log)) => {
+                log.change(wanted.clone())?;
+                Some(log.clone())
+            }
+            (Some(wanted), None) => Some(Arc::new(AccessLog::start(wanted.clone(), self.threads.count())?)),
+        };
         let mut prepared = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
-            prepared.push(self.prepare(&inner, &config, listener, &mut handed)?);
+            prepared.push(self.prepare(&inner, &config, listener, &mut handed, log.as_ref())?);
         }
         // From here on nothing fails.
         let mut changes = self.roster.apply(&config);
@@ -145,8 +161,9 @@ impl Relay {
         changes.extend(old.keys().map(|name| format!("listener {name}: removed")));
         for (index, sockets) in sockets.into_iter().enumerate() {
             let (listeners, pools, generation) = (listeners.clone(), pools.clone(), inner.generation);
-            self.threads.run_on(index, move || serving::change(Change { listeners, pools, generation, sockets }));
+            self.threads.run_on(index, move || serving::change(Change { thread: index, listeners, pools, generation, sockets }));
         }
+        inner.log = log;
         inner.config = Arc::new(config);
         Ok(changes)
     }
@@ -157,6 +174,7 @@ impl Relay {
         config: &RelayConfig,
         listener: &Arc<ListenerConfig>,
         handed: &mut Vec<(String, OwnedFd)>,
+        log: Option<&Arc<AccessLog>>,
     ) -> Result<Prepared, RelayError> {
         let known = inner.listeners.get(&listener.name);
         let terminator = match &listener.tls {
@@ -167,17 +185,35 @@ impl Relay {
             None => None,
         };
         let router = (listener.mode == Mode::Http).then(|| {
-            let routes = listener.pool.iter().map(|pool| Route::to_pool("default", pool)).collect();
-            Router::new(routes, |name| config.pools.iter().position(|p| &*p.name == name)).map(Arc::new)
+            let place = |name: &str| config.pools.iter().position(|p| &*p.name == name);
+            listener.routes.router(listener.pool.as_deref(), &listener.content, place).map(Arc::new)
         });
         let router = router.transpose().map_err(|source| RelayError::Route { listener: listener.name.clone(), source })?;
+        // Limits and caches go on where nothing was changed; a changed limit keeps what it knows of clients where it can.
+        let same = known.filter(|k| k.parts.config == *listener);
+        let now = Instant::now();
+        let routes = router.as_ref().map_or(&[][..], |r| r.routes());
+        let (protection, route_protection, caches) = match same {
+            Some(same) => (same.parts.protection.clone(), same.parts.route_protection.clone(), same.parts.caches.clone()),
+            None => {
+                let before = known.and_then(|k| k.parts.protection.as_deref());
+                let own = listener.protect.0.clone().map(|p| Arc::new(Protection::new(p, before, now)));
+                let of_route = |r: &Route| r.protect.clone().map(|p| Arc::new(Protection::new(p, None, now)));
+                let caches = routes.iter().map(|r| r.cache.clone().map(Cache::new)).collect();
+                (own, routes.iter().map(of_route).collect(), caches)
+            }
+        };
         let same_room = known.filter(|k| k.parts.config.maxconn == listener.maxconn).map(|k| k.parts.room.clone());
         let parts = ListenerParts {
             config: listener.clone(),
             counts: known.map_or_else(Arc::<ListenerCounts>::default, |k| k.parts.counts.clone()),
             terminator,
             router,
-            protection: None,
+            protection,
+            route_protection,
+            caches,
+            registry: self.registry.clone(),
+            log: log.filter(|_| listener.log.enabled).cloned(),
             room: same_room.unwrap_or_else(|| listener.maxconn.map(|n| Arc::new(Semaphore::new(n)))),
             enabled: known.is_none_or(|k| k.parts.enabled),
         };
@@ -216,6 +252,30 @@ impl Relay {
     pub fn listeners(&self) -> Vec<wire::Listener> {
         let inner = self.lock();
         inner.listeners.values().map(show).collect()
+    }
+
+    /// Routes with their counters and latencies.
+    pub fn routes(&self) -> Vec<wire::Route> {
+        let all = self.registry.all();
+        let show = |(listener, name, stats): (Arc<str>, Arc<str>, Arc<RouteStats>)| wire::Route {
+            listener: listener.to_string(),
+            name: name.to_string(),
+            pools: Vec::new(),
+            traffic: stats.traffic(),
+            latency: latency(&stats.histogram()),
+        };
+        all.into_iter().map(show).collect()
+    }
+
+    /// What Prometheus is shown beside the snapshot.
+    pub fn extra(&self) -> Extra {
+        let routes = self.registry.all().into_iter().map(|(listener, route, stats)| RouteExtra {
+            listener: listener.to_string(),
+            route: route.to_string(),
+            latency: stats.histogram(),
+            ..RouteExtra::default()
+        });
+        Extra { log: self.lock().log.as_ref().map(|l| l.counts()), routes: routes.collect(), ..Extra::default() }
     }
 
     /// Files of all certificates that listeners show.

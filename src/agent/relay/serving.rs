@@ -8,7 +8,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
@@ -16,17 +15,19 @@ use tokio::task::AbortHandle;
 
 use super::backend::ThreadPool;
 use super::config::{BindAddress, ListenerConfig, Mode};
+use super::content::cache::Cache;
 use super::http::forward::Connection;
 use super::http::http1::HeadLimits;
 use super::http::serve::serve_connection;
 use super::http::site::{ClientTimeouts, Http2Limits, Site};
 use super::listener::{Accepted, Acceptor};
+use super::log::{AccessLog, Load};
+use super::metrics::Registry;
 use super::pool::{Picker, Pool};
 use super::protect::Protection;
 use super::proxy_protocol::accept;
+use super::record::{LoadOf, Records};
 use super::route::Router;
-use super::route::forwarded::Forwarding;
-use super::route::respond::ErrorPages;
 use super::session::{Session, Sessions};
 use super::stream::{Socket, Stream};
 use super::tcp::{self, TcpSite};
@@ -60,6 +61,13 @@ pub struct ListenerParts {
     /// Mode http.
     pub router: Option<Arc<Router>>,
     pub protection: Option<Arc<Protection>>,
+    /// By the place of a route.
+    pub route_protection: Vec<Option<Arc<Protection>>>,
+    /// By the place of a route.
+    pub caches: Vec<Option<Arc<Cache>>>,
+    pub registry: Arc<Registry>,
+    /// None where its requests are not logged.
+    pub log: Option<Arc<AccessLog>>,
     /// Room for client connections over all threads; None = no limit.
     pub room: Option<Arc<Semaphore>>,
     pub enabled: bool,
@@ -68,6 +76,8 @@ pub struct ListenerParts {
 /// One configuration on its way to one thread.
 #[derive(Debug)]
 pub struct Change {
+    /// Number of the thread, counted from 0.
+    pub thread: usize,
     pub listeners: Vec<ListenerParts>,
     /// In the order of the configuration, which routes refer to.
     pub pools: Vec<PoolParts>,
@@ -127,7 +137,7 @@ pub fn change(mut change: Change) {
         for parts in change.listeners {
             let name = parts.config.name.clone();
             let closing = before.get(&name).map_or_else(Rc::default, |local| local.closing.clone());
-            let Some(kind) = kind_of(&parts, &pools, &closing) else { continue };
+            let Some(kind) = kind_of(&parts, &pools, &closing, change.thread) else { continue };
             let bind = parts.config.bind.clone();
             let enabled = parts.enabled;
             let current = Rc::new(Current { parts, kind });
@@ -204,7 +214,7 @@ fn accept_on(local: &Rc<Local>, enabled: bool) {
     }
 }
 
-fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Cell<bool>>) -> Option<Kind> {
+fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Cell<bool>>, thread: usize) -> Option<Kind> {
     use super::http::backend::Backend;
     let config = &parts.config;
     let Some(router) = &parts.router else {
@@ -217,6 +227,9 @@ fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Cell<bo
         return Some(Kind::Tcp(Rc::new(TcpSite { pool, silence: config.timeouts.tunnel })));
     };
     let timeouts = &config.timeouts;
+    let load: LoadOf = Rc::new(|_| Load::default());
+    let log = parts.log.as_ref().map(|log| (log.thread(thread), load));
+    let recorder = Rc::new(Records::new(config.name.clone(), thread, router.clone(), &parts.registry, log));
     Some(Kind::Http(Rc::new(Site {
         listener: config.name.clone(),
         heads: HeadLimits::default(),
@@ -228,17 +241,15 @@ fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Cell<bo
             tunnel: timeouts.tunnel,
         },
         http2: Http2Limits::default(),
-        route_protection: router
-            .routes()
-            .iter()
-            .map(|r| r.protect.clone().map(|p| Arc::new(Protection::new(p, None, Instant::now()))))
-            .collect(),
+        route_protection: parts.route_protection.clone(),
+        caches: parts.caches.clone(),
+        request_id: config.log.request_id.clone(),
         router: router.clone(),
         protection: parts.protection.clone(),
-        forwarding: Forwarding::default(),
-        error_pages: ErrorPages::default(),
+        forwarding: config.routes.forwarding.clone(),
+        error_pages: config.routes.error_pages.clone(),
         pools: pools.to_vec(),
-        recorder: None,
+        recorder: Some(recorder),
     })))
 }
 
