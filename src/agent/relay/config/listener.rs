@@ -64,8 +64,6 @@ pub struct ListenerConfig {
     pub pool: Option<Arc<str>>,
     /// Client connections at once (UDP: sessions); None = no limit of its own.
     pub maxconn: Option<usize>,
-    /// Length of the kernel's queue of connections that wait to be accepted.
-    pub backlog: u32,
     /// Networks whose connections must begin with a PROXY protocol header; others must not. Empty = nobody sends one.
     pub proxy_protocol_from: Vec<IpNet>,
     pub timeouts: ListenerTimeouts,
@@ -95,7 +93,7 @@ impl ListenerTimeouts {
     }
 }
 
-const KEYS: &[&str] = &["name", "mode", "bind", "pool", "maxconn", "backlog", "proxy_protocol_from", "timeouts"];
+const KEYS: &[&str] = &["name", "mode", "bind", "pool", "maxconn", "proxy_protocol_from", "timeouts"];
 /// UDP has no end of a connection to count by: without a limit, one sender of forged addresses takes all memory.
 const UDP_SESSIONS: usize = 10_000;
 
@@ -142,7 +140,6 @@ fn read_listener(reader: &mut Reader<'_>, section: Section<'_>, pools: &PoolName
         bind,
         pool,
         maxconn: maxconn.or((mode == Mode::Udp).then_some(UDP_SESSIONS)),
-        backlog: section.get("backlog").and_then(|n| reader.number(n, "backlog", 1..=65_535)).map_or(4096, |n| n as u32),
         proxy_protocol_from: section
             .get("proxy_protocol_from")
             .map_or_else(Vec::new, |n| value::networks(reader, n, "proxy_protocol_from")),
@@ -162,7 +159,7 @@ fn read_listener(reader: &mut Reader<'_>, section: Section<'_>, pools: &PoolName
         }
     }
     if mode == Mode::Udp {
-        for key in ["proxy_protocol_from", "backlog"].iter().chain(tls::LISTENER_KEYS) {
+        for key in ["proxy_protocol_from"].iter().chain(tls::LISTENER_KEYS) {
             if section.get(key).is_some() {
                 reader.error(section.key_place(key), format!("'{key}' has no meaning for mode: udp"), None);
             }

@@ -23,7 +23,6 @@ mod tests;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::diagnostic::{Diagnostic, Diagnostics};
 use crate::config::reader::Reader;
@@ -57,24 +56,14 @@ impl RelayConfig {
 }
 
 /// What holds for the whole relay.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Global {
     /// Data threads; None = one a core.
     pub threads: Option<usize>,
-    /// Client connections at once over all listeners; None = what the file descriptors allow.
-    pub maxconn: Option<usize>,
-    /// How long connections of a relay that stops or was replaced may go on.
-    pub stop_timeout: Duration,
     pub log: log::GlobalLog,
 }
 
-impl Default for Global {
-    fn default() -> Self {
-        Self { threads: None, maxconn: None, stop_timeout: Duration::from_secs(30), log: log::GlobalLog::default() }
-    }
-}
-
-const GLOBAL_KEYS: &[&str] = &["threads", "maxconn", "stop_timeout"];
+const GLOBAL_KEYS: &[&str] = &["threads"];
 
 /// Why a configuration was not taken. Nothing has changed then.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -139,8 +128,6 @@ fn read_global(reader: &mut Reader<'_>, node: &Node) -> Global {
     let mut global = Global::default();
     let Some(section) = reader.keys(node, "global", &[GLOBAL_KEYS, log::GLOBAL_KEYS]) else { return global };
     global.threads = section.get("threads").and_then(|n| reader.number(n, "threads", 1..=256)).map(|n| n as usize);
-    global.maxconn = section.get("maxconn").and_then(|n| reader.number(n, "maxconn", 1..=10_000_000)).map(|n| n as usize);
-    value::duration(reader, section, "stop_timeout", Duration::ZERO, &mut global.stop_timeout);
     global.log = log::read_global(reader, section);
     global
 }

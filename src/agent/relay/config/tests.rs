@@ -16,7 +16,7 @@ fn error(text: &str) -> String {
 
 const WHOLE: &str = "
 version: 1
-global: {threads: 2, stop_timeout: 10s}
+global: {threads: 2}
 listeners:
   - name: web
     bind: [127.0.0.1:8080, \"[::1]:8080\", unix:/run/web.sock]
