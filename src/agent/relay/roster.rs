@@ -145,7 +145,10 @@ impl Roster {
         if new.check && set.config.check.is_none() {
             return Err(RosterError::Invalid(format!("pool {} has no checks in its configuration", at.pool)));
         }
-        inner.asked.insert(key(at), Asked { added: Some(new.clone()), set: ServerChange::default() });
+        inner.asked.insert(
+            key(at),
+            Asked { added: Some(new.clone()), set: ServerChange { admin: new.admin, ..ServerChange::default() } },
+        );
         rebuild(&pool, &set.config, &mut inner.asked, now(), &mut Vec::new());
         Ok(())
     }
@@ -388,7 +391,15 @@ mod tests {
         let drain = ServerChange { admin: Some(Admin::Drain), weight: Some(7), ..ServerChange::default() };
         roster.change(&at("a"), &drain).unwrap();
         roster.change(&at("b"), &ServerChange { maxconn: Some(9), ..ServerChange::default() }).unwrap();
-        let new = NewServer { address: "10.0.0.4".into(), port: 81, weight: Some(2), maxconn: None, check: false, backup: false };
+        let new = NewServer {
+            address: "10.0.0.4".into(),
+            port: 81,
+            weight: Some(2),
+            maxconn: None,
+            check: false,
+            backup: false,
+            admin: None,
+        };
         roster.add(&at("n"), &new).unwrap();
         assert!(shown(&roster, "n").added);
         let id = roster.pool("app").unwrap().set().slots[0].server.id;
@@ -421,7 +432,8 @@ mod tests {
     fn what_was_added_is_removed_once_it_is_empty() {
         let roster = Roster::default();
         roster.apply(&config(TWO));
-        let new = NewServer { address: "::1".into(), port: 81, weight: None, maxconn: None, check: false, backup: false };
+        let new =
+            NewServer { address: "::1".into(), port: 81, weight: None, maxconn: None, check: false, backup: false, admin: None };
         roster.add(&at("n"), &new).unwrap();
         assert!(matches!(roster.add(&at("n"), &new), Err(RosterError::Conflict(_))));
         assert!(matches!(roster.remove(&at("n")), Err(RosterError::Conflict(_))), "it is ready");
