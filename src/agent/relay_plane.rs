@@ -11,7 +11,6 @@ use crate::model::ServerRef;
 
 use super::plane::{HandedSocket, Memories, Picture, Plane, PlaneError, Planes};
 use super::relay::config::{self, RelayConfig, RelayConfigError};
-use super::relay::metrics::prometheus;
 use super::relay::roster::{Asked, RosterError};
 use super::relay::running::{Relay, RelayError};
 use super::relay::session::SessionView;
@@ -63,7 +62,7 @@ impl From<RelayError> for PlaneError {
     fn from(error: RelayError) -> Self {
         match error {
             RelayError::Tls { .. } | RelayError::Route { .. } => PlaneError::Config(vec![error.to_string()]),
-            RelayError::Listen { .. } | RelayError::System(_) => PlaneError::System(error.to_string()),
+            RelayError::Listen { .. } | RelayError::Log(_) | RelayError::System(_) => PlaneError::System(error.to_string()),
         }
     }
 }
@@ -129,8 +128,10 @@ fn show(view: SessionView) -> wire::Session {
 impl Plane for RelayPlane {
     fn picture(&self, pool: Option<&str>) -> Picture {
         let pools = self.relay.roster.picture(pool);
-        let listeners = if pool.is_none() { self.relay.listeners() } else { Vec::new() };
-        let routes = if pool.is_none() { self.relay.routes() } else { Vec::new() };
+        let (listeners, routes) = match pool {
+            None => (self.relay.listeners(), self.relay.routes()),
+            Some(_) => Default::default(),
+        };
         Picture { listeners, routes, pools, notes: Vec::new() }
     }
 
@@ -181,20 +182,7 @@ impl Plane for RelayPlane {
     }
 
     fn metrics(&self) -> String {
-        let Picture { listeners, routes, pools, notes } = self.picture(None);
-        let snapshot = wire::Snapshot {
-            at: jiff::Timestamp::now(),
-            agent: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            uptime_ms: super::relay::clock::now(),
-            phase: wire::Phase::Serving,
-            generation: 0,
-            listeners,
-            routes,
-            pools,
-            notes,
-        };
-        prometheus::render(&snapshot, &self.relay.extra())
+        self.relay.metrics()
     }
 
     fn sockets(&self) -> std::io::Result<Vec<HandedSocket>> {

@@ -36,6 +36,10 @@ impl ThreadPool {
         Self { pool, config, picker, tls, generation, cookie }
     }
 
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     pub fn config(&self) -> &PoolConfig {
         &self.config
     }

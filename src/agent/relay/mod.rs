@@ -17,6 +17,7 @@ pub mod proxy_protocol;
 pub mod record;
 pub mod roster;
 pub mod route;
+pub mod rules;
 pub mod running;
 pub mod runtime;
 pub mod serving;

@@ -8,11 +8,8 @@ use super::http::head::RequestHead;
 use super::http::site;
 use super::http::story::Told;
 use super::log::{Load, Record, RequestLine, Termination, ThreadLog, Times};
-use super::metrics::{Ended, Registry, RouteStats};
+use super::metrics::{Ended, NO_ROUTE, Registry, RouteStats};
 use super::route::Router;
-
-/// Name that requests count under which no route took.
-pub const NO_ROUTE: &str = "-";
 
 /// How busy everything is that a request went through, for the log.
 pub type LoadOf = Rc<dyn Fn(&Told) -> Load>;

@@ -3,26 +3,27 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::engine::relay::wire::{self, Traffic};
 
 use super::config::{BindAddress, ListenerConfig, Mode, RelayConfig};
-use super::content::cache::Cache;
 use super::health::HealthThread;
 use super::listener::{ListenAddress, ListenError, ListenSockets};
 use super::log::AccessLog;
-use super::metrics::prometheus::{Extra, RouteExtra};
-use super::metrics::{Registry, RouteStats, latency};
+use super::metrics::prometheus::{self, Extra};
+use super::metrics::{self, NO_ROUTE, Registry};
 use super::protect::Protection;
 use super::roster::{Asked, Roster};
-use super::route::{Route, UnknownPool};
+use super::route::UnknownPool;
+use super::rules::Rules;
 use super::runtime::Threads;
-use super::serving::{self, Change, ListenerCounts, ListenerParts, PoolParts};
+use super::serving::{self, Change, ListenerCounts, ListenerParts, PoolParts, Watch};
 use super::session::{SessionView, Sessions};
 use super::tls::TlsError;
 use super::tls::connect::TlsToServer;
@@ -41,6 +42,8 @@ pub enum RelayError {
     Tls { at: String, source: TlsError },
     #[error("listener {listener}: {source}")]
     Route { listener: Arc<str>, source: UnknownPool },
+    #[error("the access log: {0}")]
+    Log(std::io::Error),
     #[error("the relay: {0}")]
     System(#[from] std::io::Error),
 }
@@ -65,8 +68,11 @@ pub struct Relay {
     pub roster: Roster,
     threads: Threads,
     inner: Mutex<Inner>,
-    tickets: TicketKeys,
     registry: Arc<Registry>,
+    /// Client connections of all listeners.
+    active: Arc<AtomicU64>,
+    started: Instant,
+    tickets: TicketKeys,
     _health: HealthThread,
 }
 
@@ -85,8 +91,16 @@ impl Relay {
             roster.remember(&at, asked);
         }
         let health = HealthThread::start(roster.checked())?;
-        let registry = Arc::new(Registry::new(threads.count()));
-        let relay = Self { roster, threads, inner: Mutex::default(), tickets, registry, _health: health };
+        let relay = Self {
+            registry: Arc::new(Registry::new(threads.count())),
+            active: Arc::default(),
+            started: Instant::now(),
+            roster,
+            threads,
+            inner: Mutex::default(),
+            tickets,
+            _health: health,
+        };
         relay.apply_with(config, sockets)?;
         Ok(relay)
     }
@@ -113,18 +127,11 @@ impl Relay {
             tls_to_servers
                 .push(tls.map_err(|source| RelayError::Tls { at: format!("pool {}", pool.name), source })?.map(Arc::new));
         }
-        let log = match (&config.global.log.access, &inner.log) {
-            (None, _) => None,
-            (Some(wanted), Some(log)) => {
-                log.change(wanted.clone())?;
-                Some(log.clone())
-            }
-            (Some(wanted), None) => Some(Arc::new(AccessLog::start(wanted.clone(), self.threads.count())?)),
-        };
         let mut prepared = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
-            prepared.push(self.prepare(&inner, &config, listener, &mut handed, log.as_ref())?);
+            prepared.push(self.prepare(&inner, &config, listener, &mut handed)?);
         }
+        let log = self.log(&inner, &config)?;
         // From here on nothing fails.
         let mut changes = self.roster.apply(&config);
         let before = std::mem::take(&mut inner.listeners);
@@ -161,11 +168,82 @@ impl Relay {
         changes.extend(old.keys().map(|name| format!("listener {name}: removed")));
         for (index, sockets) in sockets.into_iter().enumerate() {
             let (listeners, pools, generation) = (listeners.clone(), pools.clone(), inner.generation);
-            self.threads.run_on(index, move || serving::change(Change { thread: index, listeners, pools, generation, sockets }));
+            let watch = Watch { log: log.clone(), registry: self.registry.clone(), thread: index };
+            self.threads.run_on(index, move || serving::change(Change { listeners, pools, generation, watch, sockets }));
         }
         inner.log = log;
         inner.config = Arc::new(config);
+        let known = &inner.listeners;
+        self.registry.retain(|listener, route| {
+            let rules = known.get(listener).and_then(|l| l.parts.rules.as_ref());
+            rules.is_some_and(|r| route == NO_ROUTE || r.router.routes().iter().any(|known| &*known.name == route))
+        });
         Ok(changes)
+    }
+
+    /// The access log of a configuration: the one that runs, told of what changed, or another one.
+    fn log(&self, inner: &Inner, config: &RelayConfig) -> Result<Option<Arc<AccessLog>>, RelayError> {
+        let Some(wanted) = &config.global.log.access else { return Ok(None) };
+        if let Some(log) = &inner.log {
+            log.change(wanted.clone()).map_err(RelayError::Log)?;
+            return Ok(Some(log.clone()));
+        }
+        let log = AccessLog::start(wanted.clone(), self.threads.count()).map_err(RelayError::Log)?;
+        Ok(Some(Arc::new(log)))
+    }
+
+    /// Routes as the control API shows them, with their latency.
+    pub fn routes(&self) -> Vec<wire::Route> {
+        let inner = self.lock();
+        let mut found = Vec::new();
+        for (listener, listening) in &inner.listeners {
+            let Some(rules) = &listening.parts.rules else { continue };
+            for route in rules.router.routes() {
+                let stats = self.registry.route(listener, &route.name);
+                found.push(wire::Route {
+                    listener: listener.to_string(),
+                    name: route.name.to_string(),
+                    pools: route.pools().map(|p| p.name.to_string()).collect(),
+                    traffic: stats.traffic(),
+                    latency: metrics::latency(&stats.histogram()),
+                });
+            }
+        }
+        found
+    }
+
+    /// Forgets what is cached of a host (all where `None`) at or below a path; how many responses that were.
+    pub fn purge(&self, host: Option<&str>, path: &str) -> usize {
+        self.lock().listeners.values().filter_map(|l| l.parts.rules.as_ref()).map(|r| r.purge(host, path)).sum()
+    }
+
+    /// The text that Prometheus reads.
+    pub fn metrics(&self) -> String {
+        let (listeners, pools, routes) = (self.listeners(), self.roster.picture(None), self.routes());
+        let inner = self.lock();
+        let rules = || inner.listeners.iter().filter_map(|(name, l)| Some((name, l.parts.rules.as_ref()?)));
+        let extra = Extra {
+            log: inner.log.as_ref().map(|log| log.counts()),
+            routes: rules().flat_map(|(name, r)| r.routes(name, &self.registry)).collect(),
+            denied: inner
+                .listeners
+                .iter()
+                .filter_map(|(name, l)| Some((name.to_string(), l.parts.protection.as_ref()?.denied().collect())))
+                .collect(),
+        };
+        let snapshot = wire::Snapshot {
+            at: Timestamp::now(),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            phase: wire::Phase::Serving,
+            generation: inner.generation,
+            listeners,
+            routes,
+            pools,
+            notes: Vec::new(),
+        };
+        prometheus::render(&snapshot, &extra)
     }
 
     fn prepare(
@@ -174,7 +252,6 @@ impl Relay {
         config: &RelayConfig,
         listener: &Arc<ListenerConfig>,
         handed: &mut Vec<(String, OwnedFd)>,
-        log: Option<&Arc<AccessLog>>,
     ) -> Result<Prepared, RelayError> {
         let known = inner.listeners.get(&listener.name);
         let terminator = match &listener.tls {
@@ -184,36 +261,27 @@ impl Relay {
             }
             None => None,
         };
-        let router = (listener.mode == Mode::Http).then(|| {
+        let rules = (listener.mode == Mode::Http).then(|| {
+            let before = known.and_then(|k| k.parts.rules.as_deref());
             let place = |name: &str| config.pools.iter().position(|p| &*p.name == name);
-            listener.routes.router(listener.pool.as_deref(), &listener.content, place).map(Arc::new)
+            Rules::new(listener, before, place, Instant::now()).map(Arc::new)
         });
-        let router = router.transpose().map_err(|source| RelayError::Route { listener: listener.name.clone(), source })?;
-        // Limits and caches go on where nothing was changed; a changed limit keeps what it knows of clients where it can.
-        let same = known.filter(|k| k.parts.config == *listener);
-        let now = Instant::now();
-        let routes = router.as_ref().map_or(&[][..], |r| r.routes());
-        let (protection, route_protection, caches) = match same {
-            Some(same) => (same.parts.protection.clone(), same.parts.route_protection.clone(), same.parts.caches.clone()),
-            None => {
+        let rules = rules.transpose().map_err(|source| RelayError::Route { listener: listener.name.clone(), source })?;
+        let protection = match &rules {
+            Some(rules) => rules.protection.clone(),
+            None => listener.protect.0.clone().map(|protect| {
                 let before = known.and_then(|k| k.parts.protection.as_deref());
-                let own = listener.protect.0.clone().map(|p| Arc::new(Protection::new(p, before, now)));
-                let of_route = |r: &Route| r.protect.clone().map(|p| Arc::new(Protection::new(p, None, now)));
-                let caches = routes.iter().map(|r| r.cache.clone().map(Cache::new)).collect();
-                (own, routes.iter().map(of_route).collect(), caches)
-            }
+                Arc::new(Protection::new(protect, before, Instant::now()))
+            }),
         };
         let same_room = known.filter(|k| k.parts.config.maxconn == listener.maxconn).map(|k| k.parts.room.clone());
         let parts = ListenerParts {
             config: listener.clone(),
             counts: known.map_or_else(Arc::<ListenerCounts>::default, |k| k.parts.counts.clone()),
             terminator,
-            router,
             protection,
-            route_protection,
-            caches,
-            registry: self.registry.clone(),
-            log: log.filter(|_| listener.log.enabled).cloned(),
+            rules,
+            active: self.active.clone(),
             room: same_room.unwrap_or_else(|| listener.maxconn.map(|n| Arc::new(Semaphore::new(n)))),
             enabled: known.is_none_or(|k| k.parts.enabled),
         };
@@ -251,31 +319,7 @@ impl Relay {
     /// Listeners as the control API shows them.
     pub fn listeners(&self) -> Vec<wire::Listener> {
         let inner = self.lock();
-        inner.listeners.values().map(show).collect()
-    }
-
-    /// Routes with their counters and latencies.
-    pub fn routes(&self) -> Vec<wire::Route> {
-        let all = self.registry.all();
-        let show = |(listener, name, stats): (Arc<str>, Arc<str>, Arc<RouteStats>)| wire::Route {
-            listener: listener.to_string(),
-            name: name.to_string(),
-            pools: Vec::new(),
-            traffic: stats.traffic(),
-            latency: latency(&stats.histogram()),
-        };
-        all.into_iter().map(show).collect()
-    }
-
-    /// What Prometheus is shown beside the snapshot.
-    pub fn extra(&self) -> Extra {
-        let routes = self.registry.all().into_iter().map(|(listener, route, stats)| RouteExtra {
-            listener: listener.to_string(),
-            route: route.to_string(),
-            latency: stats.histogram(),
-            ..RouteExtra::default()
-        });
-        Extra { log: self.lock().log.as_ref().map(|l| l.counts()), routes: routes.collect(), ..Extra::default() }
+        inner.listeners.values().map(|l| show(l, &self.registry)).collect()
     }
 
     /// Files of all certificates that listeners show.
@@ -335,7 +379,27 @@ fn same_transport(a: &ListenerConfig, b: &ListenerConfig) -> bool {
     (a.mode == Mode::Udp) == (b.mode == Mode::Udp)
 }
 
-fn show(listening: &Listening) -> wire::Listener {
+/// Requests of a listener are those of its routes, and those that no route took.
+fn requests(listening: &Listening, registry: &Registry) -> Traffic {
+    let Some(rules) = &listening.parts.rules else { return Traffic::default() };
+    let name = &listening.parts.config.name;
+    let none = Arc::from(NO_ROUTE);
+    let routes = rules.router.routes().iter().map(|r| &r.name).chain([&none]);
+    routes.map(|route| registry.route(name, route).traffic()).fold(Traffic::default(), |mut all, one| {
+        all.requests_total += one.requests_total;
+        all.bytes_in += one.bytes_in;
+        all.bytes_out += one.bytes_out;
+        all.request_errors += one.request_errors;
+        all.retries += one.retries;
+        let (mut sum, add) = (all.answers.unwrap_or_default(), one.answers.unwrap_or_default());
+        sum.iter_mut().zip(add).for_each(|(s, a)| *s += a);
+        all.answers = Some(sum);
+        all
+    })
+}
+
+fn show(listening: &Listening, registry: &Registry) -> wire::Listener {
+    let requests = requests(listening, registry);
     let config = &listening.parts.config;
     let counts = &listening.parts.counts;
     let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
@@ -354,8 +418,8 @@ fn show(listening: &Listening) -> wire::Listener {
             sessions_max: read(&counts.max),
             sessions_limit: config.maxconn.map(|n| n as u64),
             sessions_total: read(&counts.total),
-            request_errors: read(&counts.refused),
-            ..Traffic::default()
+            request_errors: read(&counts.refused) + requests.request_errors,
+            ..requests
         },
     }
 }

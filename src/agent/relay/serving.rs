@@ -15,11 +15,11 @@ use tokio::task::AbortHandle;
 
 use super::backend::ThreadPool;
 use super::config::{BindAddress, ListenerConfig, Mode};
-use super::content::cache::Cache;
 use super::http::forward::Connection;
 use super::http::http1::HeadLimits;
 use super::http::serve::serve_connection;
 use super::http::site::{ClientTimeouts, Http2Limits, Site};
+use super::http::story::Told;
 use super::listener::{Accepted, Acceptor};
 use super::log::{AccessLog, Load};
 use super::metrics::Registry;
@@ -27,7 +27,7 @@ use super::pool::{Picker, Pool};
 use super::protect::Protection;
 use super::proxy_protocol::accept;
 use super::record::{LoadOf, Records};
-use super::route::Router;
+use super::rules::Rules;
 use super::session::{Session, Sessions};
 use super::stream::{Socket, Stream};
 use super::tcp::{self, TcpSite};
@@ -58,16 +58,12 @@ pub struct ListenerParts {
     pub config: Arc<ListenerConfig>,
     pub counts: Arc<ListenerCounts>,
     pub terminator: Option<Terminator>,
+    /// Client connections of the whole relay.
+    pub active: Arc<AtomicU64>,
     /// Mode http.
-    pub router: Option<Arc<Router>>,
+    pub rules: Option<Arc<Rules>>,
+    /// Who may connect, and how often at once.
     pub protection: Option<Arc<Protection>>,
-    /// By the place of a route.
-    pub route_protection: Vec<Option<Arc<Protection>>>,
-    /// By the place of a route.
-    pub caches: Vec<Option<Arc<Cache>>>,
-    pub registry: Arc<Registry>,
-    /// None where its requests are not logged.
-    pub log: Option<Arc<AccessLog>>,
     /// Room for client connections over all threads; None = no limit.
     pub room: Option<Arc<Semaphore>>,
     pub enabled: bool,
@@ -76,14 +72,22 @@ pub struct ListenerParts {
 /// One configuration on its way to one thread.
 #[derive(Debug)]
 pub struct Change {
-    /// Number of the thread, counted from 0.
-    pub thread: usize,
     pub listeners: Vec<ListenerParts>,
     /// In the order of the configuration, which routes refer to.
     pub pools: Vec<PoolParts>,
     pub generation: u64,
+    pub watch: Watch,
     /// This thread's sockets of addresses that are new to it.
     pub sockets: Vec<(BindAddress, OwnedFd)>,
+}
+
+/// What keeps account of requests.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    pub log: Option<Arc<AccessLog>>,
+    pub registry: Arc<Registry>,
+    /// Number of the data thread.
+    pub thread: usize,
 }
 
 enum Kind {
@@ -137,7 +141,7 @@ pub fn change(mut change: Change) {
         for parts in change.listeners {
             let name = parts.config.name.clone();
             let closing = before.get(&name).map_or_else(Rc::default, |local| local.closing.clone());
-            let Some(kind) = kind_of(&parts, &pools, &closing, change.thread) else { continue };
+            let Some(kind) = kind_of(&parts, &pools, &closing, &change.watch) else { continue };
             let bind = parts.config.bind.clone();
             let enabled = parts.enabled;
             let current = Rc::new(Current { parts, kind });
@@ -214,10 +218,10 @@ fn accept_on(local: &Rc<Local>, enabled: bool) {
     }
 }
 
-fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Cell<bool>>, thread: usize) -> Option<Kind> {
+fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Cell<bool>>, watch: &Watch) -> Option<Kind> {
     use super::http::backend::Backend;
     let config = &parts.config;
-    let Some(router) = &parts.router else {
+    let Some(rules) = &parts.rules else {
         let pool = pools.iter().find(|p| Some(p.name()) == config.pool.as_ref())?.clone();
         if config.mode == Mode::Udp {
             let (listener, room) = (config.name.clone(), parts.room.clone());
@@ -227,9 +231,6 @@ fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Cell<bo
         return Some(Kind::Tcp(Rc::new(TcpSite { pool, silence: config.timeouts.tunnel })));
     };
     let timeouts = &config.timeouts;
-    let load: LoadOf = Rc::new(|_| Load::default());
-    let log = parts.log.as_ref().map(|log| (log.thread(thread), load));
-    let recorder = Rc::new(Records::new(config.name.clone(), thread, router.clone(), &parts.registry, log));
     Some(Kind::Http(Rc::new(Site {
         listener: config.name.clone(),
         heads: HeadLimits::default(),
@@ -241,16 +242,52 @@ fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Cell<bo
             tunnel: timeouts.tunnel,
         },
         http2: Http2Limits::default(),
-        route_protection: parts.route_protection.clone(),
-        caches: parts.caches.clone(),
-        request_id: config.log.request_id.clone(),
-        router: router.clone(),
-        protection: parts.protection.clone(),
+        route_protection: rules.route_protection.clone(),
+        caches: rules.caches.clone(),
+        router: rules.router.clone(),
+        protection: rules.protection.clone(),
         forwarding: config.routes.forwarding.clone(),
+        request_id: config.log.request_id.clone(),
         error_pages: config.routes.error_pages.clone(),
         pools: pools.to_vec(),
-        recorder: Some(recorder),
+        recorder: Some(Rc::new(records(parts, rules, pools, watch))),
     })))
+}
+
+/// Counts requests and logs them, with how busy everything was that they went through.
+fn records(parts: &ListenerParts, rules: &Rules, pools: &[Rc<ThreadPool>], watch: &Watch) -> Records {
+    let config = &parts.config;
+    let log = watch.log.as_ref().filter(|_| config.log.enabled).map(|log| {
+        let (active, counts) = (parts.active.clone(), parts.counts.clone());
+        let pools: Vec<Arc<Pool>> = pools.iter().map(|p| p.pool().clone()).collect();
+        let load: LoadOf = Rc::new(move |told| load(&active, &counts, &pools, told));
+        (log.thread(watch.thread), load)
+    });
+    Records::new(config.name.clone(), watch.thread, rules.router.clone(), &watch.registry, log)
+}
+
+fn small(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// HAProxy counts the connection itself; by the time of the log the server's part of it is given back already.
+fn load(active: &AtomicU64, counts: &ListenerCounts, pools: &[Arc<Pool>], told: &Told) -> Load {
+    let mut load = Load {
+        active: small(active.load(Ordering::Relaxed)),
+        listener: small(counts.now.load(Ordering::Relaxed)),
+        ..Load::default()
+    };
+    if let Some(pool) = told.pool.as_ref().and_then(|name| pools.iter().find(|p| p.name == *name)) {
+        load.pool_queue = small(pool.queue().len() as u64);
+        for slot in &pool.set().slots {
+            let in_use = slot.server.in_use();
+            load.pool = load.pool.saturating_add(in_use);
+            if told.server.as_ref() == Some(&slot.server.name) {
+                load.server = in_use;
+            }
+        }
+    }
+    load
 }
 
 async fn accept_loop(local: Rc<Local>, door: Rc<Door>) {
@@ -275,7 +312,7 @@ async fn accept_loop(local: Rc<Local>, door: Rc<Door>) {
         let local = local.clone();
         tokio::task::spawn_local(async move {
             let current = local.current.borrow().clone();
-            let counted = Counted::new(current.parts.counts.clone());
+            let counted = Counted::new(current.parts.counts.clone(), current.parts.active.clone());
             let name = current.parts.config.name.clone();
             let closing = local.closing.clone();
             let peer = accepted.peer;
@@ -286,20 +323,22 @@ async fn accept_loop(local: Rc<Local>, door: Rc<Door>) {
     }
 }
 
-struct Counted(Arc<ListenerCounts>);
+struct Counted(Arc<ListenerCounts>, Arc<AtomicU64>);
 
 impl Counted {
-    fn new(counts: Arc<ListenerCounts>) -> Self {
+    fn new(counts: Arc<ListenerCounts>, active: Arc<AtomicU64>) -> Self {
+        active.fetch_add(1, Ordering::Relaxed);
         let now = counts.now.fetch_add(1, Ordering::Relaxed) + 1;
         counts.total.fetch_add(1, Ordering::Relaxed);
         counts.max.fetch_max(now, Ordering::Relaxed);
-        Self(counts)
+        Self(counts, active)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.now.fetch_sub(1, Ordering::Relaxed);
+        self.1.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -311,6 +350,20 @@ async fn serve(local: Rc<Local>, current: Rc<Current>, session: Rc<Session>, acc
         tracing::debug!(listener = %parts.config.name, ?peer, "a connection was refused: {why}");
         return;
     }
+    let _guard = match (&parts.protection, peer) {
+        // A trusted proxy is not a client: its connections are many, and each request is looked at by the address that it names.
+        (Some(protection), Some(peer)) if !parts.config.routes.forwarding.trusts(peer.ip()) => {
+            match protection.connect(peer.ip()) {
+                Ok(guard) => Some(guard),
+                Err(denied) => {
+                    parts.counts.refused.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(listener = %parts.config.name, %peer, reason = denied.reason.word(), "a connection was refused");
+                    return;
+                }
+            }
+        }
+        _ => None,
+    };
     let stream = match &parts.terminator {
         None => Stream::Plain(socket),
         Some(terminator) => match tokio::time::timeout(parts.config.timeouts.request, terminator.accept(socket)).await {

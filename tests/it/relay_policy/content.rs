@@ -61,23 +61,12 @@ fn bodies_are_compressed_as_the_client_likes() {
         let got = relay.curl("/text", &["-H", &format!("Accept-Encoding: {accept}")]);
         assert_eq!(got.header("content-encoding"), chosen);
         assert_eq!((got.header("vary"), got.header("etag")), ("Accept-Encoding", "W/\"e1\""));
-        let body = if got.header("transfer-encoding") == "chunked" { dechunked(&relay, accept) } else { got.body };
-        assert_eq!(plain(chosen, &body), TEXT.repeat(500));
+        assert_eq!(plain(chosen, &got.body), TEXT.repeat(500));
     }
     let got = relay.curl("/text", &[]);
     assert_eq!((got.header("content-encoding"), got.header("vary"), got.text()), ("", "Accept-Encoding", TEXT.repeat(500)));
     let png = relay.curl("/png", &["-H", "Accept-Encoding: gzip"]);
     assert_eq!((png.header("content-encoding"), png.header("vary")), ("", ""));
-}
-
-/// curl prints heads with what it decoded of the transfer; the body alone is read without them.
-fn dechunked(relay: &Relay, accept: &str) -> Vec<u8> {
-    let output = std::process::Command::new("curl")
-        .args(["-s", "--max-time", "20", "-H", &format!("Accept-Encoding: {accept}")])
-        .arg(format!("http://{}/text", relay.address))
-        .output()
-        .unwrap();
-    output.stdout
 }
 
 #[test]

@@ -122,6 +122,9 @@ pub fn latency(histogram: &Histogram) -> Latency {
     }
 }
 
+/// Name that requests count under which no route took.
+pub const NO_ROUTE: &str = "-";
+
 /// Listener and route.
 type RouteName = (Arc<str>, Arc<str>);
 

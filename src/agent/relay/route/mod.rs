@@ -109,6 +109,16 @@ impl Route {
         }
     }
 
+    /// Pools that requests may go to; the mirror's is not among them.
+    pub fn pools(&self) -> impl Iterator<Item = &PoolRef> {
+        let (one, split) = match &self.action {
+            Action::Pool(pool) => (Some(pool), None),
+            Action::Split(split) => (None, Some(split.pools())),
+            Action::Redirect(_) | Action::Respond(_) => (None, None),
+        };
+        one.into_iter().chain(split.into_iter().flatten())
+    }
+
     fn pools_mut(&mut self) -> impl Iterator<Item = &mut PoolRef> {
         let (one, split) = match &mut self.action {
             Action::Pool(pool) => (Some(pool), None),
