@@ -15,7 +15,8 @@ use lbdeck::engine::haproxy::parse::{
     config, info, metrics, process, servers_conn, servers_state, sessions, ssl_cert, stats_csv::StatTable, stats_page, tables,
 };
 use lbdeck::engine::haproxy::{Known, Picture};
-use lbdeck::model::Fields;
+use lbdeck::engine::relay::{Reading, observation};
+use lbdeck::model::{Fields, NodeReading};
 use lbdeck::transport::ssh::config::parse as ssh_config_file;
 
 pub type Target = (&'static str, fn(&[u8]));
@@ -31,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("ssh_config", ssh_config),
     ("relay_rules", relay_rules),
     ("relay_http", relay_http),
+    ("relay_snapshot", relay_snapshot),
 ];
 
 /// Nothing that reaches a screen may hold a control character.
@@ -58,6 +60,32 @@ pub fn stats_csv(bytes: &[u8]) {
     known.learn(&picture.pools);
     let again = Picture::of(&table, None, &known);
     assert_eq!(format!("{again:?}"), format!("{picture:?}"));
+}
+
+pub fn relay_snapshot(bytes: &[u8]) {
+    if let Ok(reading) = serde_json::from_slice::<NodeReading>(bytes) {
+        let reading = reading.sanitized();
+        is_shown(&reading.hostname);
+        lbdeck::collect::describe::node_reading(&reading).iter().for_each(|(_, text)| is_shown(text));
+    }
+    let Ok(snapshot) = serde_json::from_slice(bytes) else { return };
+    let reading = Reading { node: "lb1".into(), began: std::time::Instant::now(), source: "fuzz".into() };
+    let obs = observation(snapshot, None, reading);
+    obs.notes.iter().for_each(|note| is_shown(note));
+    obs.engine.info.iter().for_each(|(_, value)| is_shown(value));
+    let rows = obs.frontends.len() + obs.pools.iter().map(|p| p.servers.len() + 1).sum::<usize>();
+    if let Some(fields) = &obs.fields {
+        for row in 0..=u32::try_from(rows).unwrap_or(u32::MAX).min(50) {
+            fields.row(row).iter().for_each(|(name, value)| {
+                is_shown(name);
+                is_shown(value);
+            });
+        }
+    }
+    for server in obs.pools.iter().flat_map(|p| &p.servers) {
+        is_shown(server.name.as_str());
+        is_shown(&server.summary());
+    }
 }
 
 pub fn show_info(bytes: &[u8]) {

@@ -43,6 +43,10 @@ const SEEDS: &[(&str, &[&[u8]])] = &[
             b"for=192.0.2.1;proto=https, For=\"[2001:db8::1]:80\";host=\"a\\\"b,c\", for=_x",
             b"192.0.2.1, [2001:db8::1]:443 ,unknown",
             b"gzip;q=0.5, br ; q=1.000, *;q=0, zstd;q=1.1",
+        "relay_snapshot",
+        &[
+            br#"{"at":"2026-11-23T18:00:00Z","agent":"0.1.0","pid":7,"uptime_ms":5000,"phase":"serving","notes":["a"],"listeners":[{"name":"front","mode":"http"}],"routes":[{"listener":"front","name":"all","pools":["web"],"latency":{"count":9,"p99_us":2500}}],"pools":[{"name":"web","mode":"http","servers":[{"name":"w1","admin":"ready","health":"up","weight":10,"in_use":3,"traffic":{"answers":[0,1,2,3,4]},"check":{"status":"L7OK","code":200}}]}]}"#,
+            br#"{"hostname":"lb1","load":[0.1,0.2,0.3],"memory":{"total":100,"available":50},"disks":[{"mount":"/","total":10,"available":1}],"interfaces":[{"name":"eth0","bytes_in":5,"rate_in":2}],"conntrack":[1,2],"listening":[{"protocol":"tcp","address":"[::]:80","waiting":3}],"notes":["x"]}"#,
         ],
     ),
     ("ssh_config", &[b"Host lb* !lb9\n  HostName %h.example\n  User=ops\n  IdentityFile \"~/.ssh/a b\"\n  ProxyJump ops@jump:2222,other\nMatch host x\n"]),

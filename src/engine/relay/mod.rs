@@ -20,6 +20,8 @@ use crate::engine::{Admin, Certificates, Command, Engine, EngineError, NodeReadi
 use crate::model::{AddServer, Certificate, Change, EngineKind, NodeName, NodeObs, NodeReading, ServerRef, Session, Target};
 use crate::transport::{Endpoint, Transport, TransportError};
 
+pub use observe::{Reading, observation};
+
 use client::Client;
 use command::segment;
 use wire::Snapshot;
@@ -112,8 +114,8 @@ impl Engine for Relay {
             Want::Pool(pool) => Some(pool),
         };
         let snapshot = self.snapshot(pool, deadline).await?;
-        let reading = observe::Reading { node: self.node.clone(), began, source: self.source() };
-        Ok(observe::observation(snapshot, self.client.hello().as_ref(), reading))
+        let reading = Reading { node: self.node.clone(), began, source: self.source() };
+        Ok(observation(snapshot, self.client.hello().as_ref(), reading))
     }
 
     fn admin(&self) -> Option<&dyn Admin> {

@@ -69,6 +69,14 @@ impl Fleet {
         self
     }
 
+    /// The same behind a real sshd.
+    pub fn ssh_agent(self, name: &str, sshd: &Sshd, agent: &super::agent::Agent) -> Fleet {
+        let mut fleet = self.ssh(name, sshd, &agent.socket());
+        let (locks, wanted) = (fleet.locks().display().to_string(), agent.lock_dir().display().to_string());
+        fleet.nodes = fleet.nodes.replace("engines: {haproxy:", "engines: {relay:").replace(&locks, &wanted);
+        fleet
+    }
+
     /// A further line of the last node (`zone: a`, `tags: [edge]`).
     pub fn node_line(mut self, line: &str) -> Fleet {
         writeln!(self.nodes, "    {line}").unwrap();
