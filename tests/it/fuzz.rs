@@ -43,6 +43,9 @@ const SEEDS: &[(&str, &[&[u8]])] = &[
             b"for=192.0.2.1;proto=https, For=\"[2001:db8::1]:80\";host=\"a\\\"b,c\", for=_x",
             b"192.0.2.1, [2001:db8::1]:443 ,unknown",
             b"gzip;q=0.5, br ; q=1.000, *;q=0, zstd;q=1.1",
+        ],
+    ),
+    (
         "relay_snapshot",
         &[
             br#"{"at":"2026-11-23T18:00:00Z","agent":"0.1.0","pid":7,"uptime_ms":5000,"phase":"serving","notes":["a"],"listeners":[{"name":"front","mode":"http"}],"routes":[{"listener":"front","name":"all","pools":["web"],"latency":{"count":9,"p99_us":2500}}],"pools":[{"name":"web","mode":"http","servers":[{"name":"w1","admin":"ready","health":"up","weight":10,"in_use":3,"traffic":{"answers":[0,1,2,3,4]},"check":{"status":"L7OK","code":200}}]}]}"#,
