@@ -112,3 +112,12 @@ fn a_damaged_state_file_is_set_aside_and_said() {
     let aside = std::fs::read_dir(agent.state_dir()).unwrap();
     assert!(aside.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("broken")).count() == 1);
 }
+
+#[test]
+fn it_comes_back_after_sigkill_on_the_same_socket() {
+    let mut agent = Agent::idle();
+    let before = agent.pid();
+    agent.crash();
+    assert_ne!(before, agent.pid());
+    assert_eq!(agent.get("/hello")["pid"].as_u64(), Some(agent.pid().into()));
+}

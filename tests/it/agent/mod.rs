@@ -5,4 +5,3 @@ mod api;
 mod engine;
 mod handover;
 mod leases;
-mod relay;
