@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::engine::relay::wire::{API, Admin, Applied, Config, Hello, NewServer, Phase, ServerChange, Snapshot};
+use crate::engine::relay::wire::{API, Applied, Config, Hello, NewServer, Phase, ServerChange, Snapshot};
 use crate::model::ServerRef;
 
 use super::events::Events;
@@ -195,14 +195,7 @@ impl Control {
             let set = ServerChange { admin: server.admin, ..ServerChange::default() };
             *memory = super::plane::ServerMemory { added: Some(server.clone()), set };
         };
-        let add = |plane: &dyn Plane| {
-            plane.add_server(at, server)?;
-            match server.admin {
-                None | Some(Admin::Ready) => Ok(()),
-                admin => plane.change_server(at, &ServerChange { admin, ..ServerChange::default() }),
-            }
-        };
-        self.durably(edit, add).await?;
+        self.durably(edit, |plane| plane.add_server(at, server)).await?;
         self.events.tell("server", at.to_string(), format!("added: {}:{}", server.address, server.port));
         Ok(())
     }
