@@ -124,10 +124,10 @@ fn bind_ip(address: SocketAddr, kind: Type) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    // A proxy writes whole messages; waiting for more to send only delays them. What is accepted inherits it.
-    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     if kind == Type::STREAM {
+        // A proxy writes whole messages; waiting for more to send only delays them. What is accepted inherits it.
+        socket.set_tcp_nodelay(true)?;
         socket.listen(BACKLOG)?;
     }
     Ok(socket)

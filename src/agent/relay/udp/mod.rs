@@ -50,6 +50,13 @@ struct Flow {
     passed: Cell<(u64, u64)>,
 }
 
+impl Flow {
+    fn count(&self, sent: usize, received: usize) {
+        let (before_sent, before_received) = self.passed.get();
+        self.passed.set((before_sent + sent as u64, before_received + received as u64));
+    }
+}
+
 type Flows = Rc<RefCell<HashMap<SocketAddr, Rc<Flow>>>>;
 
 /// Passes datagrams on until it is dropped. `current` gives the configuration of this moment.
@@ -66,12 +73,15 @@ pub async fn serve(socket: Rc<UdpSocket>, current: impl Fn() -> Option<Rc<UdpSit
                 let Some(site) = current() else { continue };
                 let datagram = buffer.get(..len).unwrap_or_default();
                 let known = flows.borrow().get(&client).cloned();
-                let Some(flow) = known.or_else(|| open(&socket, &site, &flows, client)) else { continue };
-                flow.last.set(Instant::now());
-                // A datagram that does not fit the server's queue is lost, as any may be.
-                if flow.server.try_send(datagram).is_ok() {
-                    let (sent, received) = flow.passed.get();
-                    flow.passed.set((sent + len as u64, received));
+                match known {
+                    // A datagram that does not fit the server's queue is lost, as any may be.
+                    Some(flow) => {
+                        flow.last.set(Instant::now());
+                        if flow.server.try_send(datagram).is_ok() {
+                            flow.count(len, 0);
+                        }
+                    }
+                    None => open(&socket, &site, &flows, client, datagram),
                 }
             }
         });
@@ -79,32 +89,34 @@ pub async fn serve(socket: Rc<UdpSocket>, current: impl Fn() -> Option<Rc<UdpSit
     }
 }
 
-/// A session of a new client; None where there is no room or no server.
-fn open(socket: &Rc<UdpSocket>, site: &Rc<UdpSite>, flows: &Flows, client: SocketAddr) -> Option<Rc<Flow>> {
+/// A session of a new client with its first datagram; nothing happens where there is no room or no server.
+fn open(socket: &Rc<UdpSocket>, site: &Rc<UdpSite>, flows: &Flows, client: SocketAddr, first: &[u8]) {
     let permit = match &site.room {
-        Some(room) => Some(room.clone().try_acquire_owned().ok()?),
+        Some(room) => match room.clone().try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => return,
+        },
         None => None,
     };
-    let mut held = site.pool.take(&Request::from(client.ip())).ok()?;
-    let server = match connect(held.lease().address) {
+    let Ok(mut held) = site.pool.take(&Request::from(client.ip())) else { return };
+    let server = match connect(held.lease().address, first) {
         Ok(server) => server,
         Err(error) => {
             tracing::debug!(server = %held.place(), %error, "no socket for a session of UDP");
             held.note(ServerOutcome::ConnectFailed);
-            return None;
+            return;
         }
     };
-    let flow = Rc::new(Flow { server, last: Cell::new(Instant::now()), passed: Cell::default() });
+    let flow = Rc::new(Flow { server, last: Cell::new(Instant::now()), passed: Cell::new((first.len() as u64, 0)) });
     flows.borrow_mut().insert(client, flow.clone());
-    let (socket, site, own) = (socket.clone(), site.clone(), flow.clone());
+    let (socket, site) = (socket.clone(), site.clone());
     let remove = Remove { flows: flows.clone(), client };
     tokio::task::spawn_local(async move {
         let (listener, closing) = (site.listener.clone(), site.closing.clone());
-        let answers = |session| answer(socket, own, client, site.silence, session, held);
+        let answers = |session| answer(socket, flow, client, site.silence, session, held);
         Sessions::here().run(listener, Some(client), closing, answers).await;
         drop((remove, permit));
     });
-    Some(flow)
 }
 
 /// Forgets a session however it ends.
@@ -120,7 +132,8 @@ impl Drop for Remove {
     }
 }
 
-fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
+/// The first datagram is sent before the reactor knows the socket: until it does, everything would seem to block.
+fn connect(to: SocketAddr, first: &[u8]) -> io::Result<UdpSocket> {
     let any = match to {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
@@ -128,6 +141,7 @@ fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::bind(any)?;
     socket.connect(to)?;
     socket.set_nonblocking(true)?;
+    socket.send(first)?;
     UdpSocket::from_std(socket)
 }
 
@@ -155,8 +169,7 @@ async fn answer(
             BUFFER.with_borrow_mut(|buffer| match flow.server.try_recv(buffer) {
                 Ok(len) => {
                     flow.last.set(Instant::now());
-                    let (sent, received) = flow.passed.get();
-                    flow.passed.set((sent, received + len as u64));
+                    flow.count(0, len);
                     // What does not fit the client's queue is lost, as any datagram may be.
                     let _lost = socket.try_send_to(buffer.get(..len).unwrap_or_default(), client);
                     Ok(())
