@@ -52,7 +52,11 @@ fn hint(said: &str) -> Option<String> {
         "this build is for another kind of processor; give one for the node with --binary"
     } else if said.contains("password is required") || said.contains("not in the sudoers") {
         "let the ssh user run commands by sudo without a password, or connect as root, or give --prefix"
-    } else if said.contains("permission denied") || said.contains("not permitted") || said.contains("read-only file system") {
+    } else if ["permission denied", "not permitted", "read-only file system", "cannot change permissions"]
+        .iter()
+        .any(|w| said.contains(w))
+    {
+        // The last is what `install -d` says where it could not make a folder.
         "the ssh user must be root or have sudo without a password; with --prefix it needs a folder of its own"
     } else {
         return None;

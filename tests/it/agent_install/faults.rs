@@ -21,7 +21,11 @@ fn a_build_that_never_answers_is_rolled_back_and_the_old_one_serves() {
     let ran = place.upgrade(&place.build("1.1.0", Mode::NeverAnswers, 0)).exits(3);
     assert!(ran.said().contains("rolled back"), "{}", ran.said());
     let now = place.status();
-    assert_eq!((&now["pid"], &now["build"]), (&before.0["pid"], &before.0["build"]), "the process that served goes on");
+    assert_eq!(
+        (&now["version"], &now["build"]),
+        (&before.0["version"], &before.0["build"]),
+        "the build that served serves again"
+    );
     assert_eq!(place.files(), before.1);
 }
 
@@ -111,9 +115,31 @@ fn a_full_disk_is_said_and_nothing_is_left() {
 fn a_folder_that_cannot_be_written_is_said_with_a_way_out() {
     let place = Place::new();
     let binary = place.build("1.0.0", Mode::Serves, 0);
-    let words = ["agent", "install", "lb1", "--yes", "--prefix", "/sys/kernel/lbdeck", "--binary", binary.to_str().unwrap()];
-    let ran = place.fleet.run(&words);
-    assert!(ran.code != Some(0) && ran.said().contains("/sys/kernel/lbdeck"), "{}", ran.said());
+    // Root may write anywhere but in a folder that nobody may change.
+    struct Immutable(PathBuf);
+    impl Immutable {
+        fn set(&self, flag: &str) -> bool {
+            Command::new("chattr").arg(flag).arg(&self.0).status().is_ok_and(|s| s.success())
+        }
+    }
+    impl Drop for Immutable {
+        fn drop(&mut self) {
+            self.set("-i");
+        }
+    }
+    let folder = Immutable(place.dir.path().join("immutable"));
+    fs::create_dir(&folder.0).unwrap();
+    if !folder.set("+i") {
+        crate::support::skip(
+            "agent_install::faults::a_folder_that_cannot_be_written_is_said_with_a_way_out",
+            "chattr +i takes root",
+        );
+        return;
+    }
+    let prefix = folder.0.join("lbdeck");
+    let prefix = prefix.to_str().unwrap();
+    let ran = place.fleet.run(&["agent", "install", "lb1", "--yes", "--prefix", prefix, "--binary", binary.to_str().unwrap()]);
+    assert!(ran.code != Some(0) && ran.said().contains(prefix), "{}", ran.said());
     assert!(ran.said().contains("ssh user must be root or have sudo"), "{}", ran.said());
 }
 
