@@ -5,3 +5,4 @@ mod api;
 mod engine;
 mod handover;
 mod leases;
+mod relay;

@@ -26,11 +26,18 @@ pub struct Agent {
 impl Agent {
     /// Without a configuration: it watches the node and keeps leases.
     pub fn idle() -> Agent {
-        Agent::launch(&[])
+        Agent::launch(None, &[])
     }
 
-    fn launch(more: &[&str]) -> Agent {
+    pub fn with_config(text: &str) -> Agent {
+        Agent::launch(Some(text), &[])
+    }
+
+    pub fn launch(config: Option<&str>, more: &[&str]) -> Agent {
         let dir = tempfile::Builder::new().prefix("agt").tempdir().unwrap();
+        if let Some(text) = config {
+            std::fs::write(dir.path().join("agent.yaml"), text).unwrap();
+        }
         let more: Vec<String> = more.iter().map(ToString::to_string).collect();
         let child = spawn(dir.path(), &more);
         let mut agent = Agent { dir, pid: child.id(), child, more };
@@ -52,6 +59,9 @@ impl Agent {
     }
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("agent.sock")
+    }
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join("agent.yaml")
     }
     pub fn state_dir(&self) -> PathBuf {
         self.dir.path().join("state")

@@ -57,6 +57,26 @@ impl Fleet {
         self
     }
 
+    /// A node on this machine with lbdeck's own agent.
+    pub fn local_agent(mut self, name: &str, agent: &super::agent::Agent) -> Fleet {
+        writeln!(
+            self.nodes,
+            "  - name: {name}\n    address: 127.0.0.1\n    local: true\n    lock_dir: {}\n    engines: {{relay: {{socket: {}}}}}",
+            agent.lock_dir().display(),
+            agent.socket().display()
+        )
+        .unwrap();
+        self
+    }
+
+    /// The same behind a real sshd.
+    pub fn ssh_agent(self, name: &str, sshd: &Sshd, agent: &super::agent::Agent) -> Fleet {
+        let mut fleet = self.ssh(name, sshd, &agent.socket());
+        let (locks, wanted) = (fleet.locks().display().to_string(), agent.lock_dir().display().to_string());
+        fleet.nodes = fleet.nodes.replace("engines: {haproxy:", "engines: {relay:").replace(&locks, &wanted);
+        fleet
+    }
+
     /// A further line of the last node (`zone: a`, `tags: [edge]`).
     pub fn node_line(mut self, line: &str) -> Fleet {
         writeln!(self.nodes, "    {line}").unwrap();
