@@ -10,6 +10,7 @@ use lbdeck::agent::relay::http::http1::framing::BodyLength;
 use lbdeck::agent::relay::http::http1::write::{self, WriteFraming};
 use lbdeck::agent::relay::http::http1::{HeadLimits, chunked, head_end, request, response};
 use lbdeck::agent::relay::route::{forwarded, path};
+use lbdeck::agent::relay::{config as relay, proxy_protocol};
 use lbdeck::config::load;
 use lbdeck::engine::haproxy::parse::{
     config, info, metrics, process, servers_conn, servers_state, sessions, ssl_cert, stats_csv::StatTable, stats_page, tables,
@@ -33,6 +34,8 @@ pub const TARGETS: &[Target] = &[
     ("relay_rules", relay_rules),
     ("relay_http", relay_http),
     ("relay_snapshot", relay_snapshot),
+    ("proxy_protocol", proxy),
+    ("relay_config", relay_config),
 ];
 
 /// Nothing that reaches a screen may hold a control character.
@@ -238,4 +241,26 @@ fn chunks(bytes: &[u8]) {
         None
     };
     assert_eq!(decode(usize::MAX / 2), decode(1));
+}
+
+pub fn proxy(bytes: &[u8]) {
+    let Ok(header) = proxy_protocol::parse(bytes) else { return };
+    assert!(header.len <= bytes.len(), "a header longer than what there is");
+    // A header is the same whatever follows it, and a part of it is none.
+    let own = &bytes[..header.len];
+    assert_eq!(proxy_protocol::parse(own), Ok(header));
+    let part = proxy_protocol::parse(&own[..header.len - 1]);
+    assert_eq!(part, Err(proxy_protocol::ProxyError::Incomplete));
+}
+
+pub fn relay_config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match relay::parse(&text, Path::new("relay.yaml")) {
+        Ok(config) => {
+            let pools = |name: &str| config.pool(name).is_some();
+            assert!(config.pools.iter().all(|p| !p.servers.is_empty() && p.servers.iter().all(|s| s.weight <= 256)));
+            assert!(config.listeners.iter().all(|l| !l.bind.is_empty() && l.pool.as_ref().is_none_or(|p| pools(p))));
+        }
+        Err(e) => assert!(!e.to_string().contains('\x1b'), "an error shows the file's bytes"),
+    }
 }

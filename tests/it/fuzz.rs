@@ -62,6 +62,18 @@ const SEEDS: &[(&str, &[&[u8]])] = &[
             b"a\r\n0123456789\r\n0\r\n\r\n",
         ],
     ),
+    (
+        "proxy_protocol",
+        &[
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1234 443\r\nGET / HTTP/1.1\r\n",
+            b"PROXY TCP6 2001:db8::1 ::1 1 2\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\x04\xd2\x01\xbbrest",
+        ],
+    ),
+    (
+        "relay_config",
+        &[b"listeners:\n  - name: web\n    bind: [127.0.0.1:80, unix:/x]\n    pool: app\n    timeouts: {client: 5s}\npools:\n  - name: app\n    balance: uri\n    check: {path: /h, inter: 1s, status: [200-299]}\n    persistence: {cookie: {name: s}}\n    servers:\n      - {name: a, address: 10.0.0.1:80, weight: 3}\n"],
+    ),
 ];
 
 /// Pieces that readers treat in a way of their own.

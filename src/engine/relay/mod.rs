@@ -150,7 +150,9 @@ impl Admin for Relay {
         for command in commands {
             let left = ends.saturating_duration_since(Instant::now());
             replies.push(match command {
-                Command::Api { method, path, body } => self.client.send(method.word(), path, body, left).await?,
+                Command::Api { method, path, body } => {
+                    observe::in_words(self.client.send(method.word(), path, body, left).await?)
+                }
                 Command::AwaitRemovable(server) => self.await_removable(server, ends).await?,
                 Command::Socket(_) | Command::HttpForm(_) => {
                     let what = format!("'{command}' is for haproxy, and this is lbdeck's agent");

@@ -48,6 +48,14 @@ pub fn observation(snapshot: Snapshot, hello: Option<&Hello>, reading: Reading) 
     }
 }
 
+/// An answer for people: of a server what the change was about, else as it came.
+pub(super) fn in_words(answer: String) -> String {
+    match serde_json::from_str::<wire::Server>(&answer) {
+        Ok(server) => format!("{}, weight {}, {} in use", server.admin.word(), server.user_weight, server.in_use),
+        Err(_) => answer,
+    }
+}
+
 fn clean(text: &str) -> String {
     sanitize(text).into_owned()
 }
@@ -334,5 +342,12 @@ mod tests {
         assert!(has(0, "route all", "p99 2.5ms") && has(1, "name", "w1") && has(4, "name", "w4") && has(5, "name", "web"));
         assert!(fields.row(6).is_empty());
         assert!(obs.notes.is_empty(), "{:?}", obs.notes);
+    }
+
+    #[test]
+    fn answers_in_words() {
+        let answer = r#"{"name":"a","admin":"drain","weight":0,"user_weight":7,"in_use":3}"#;
+        assert_eq!(in_words(answer.to_owned()), "drain, weight 7, 3 in use");
+        assert_eq!(in_words("{}".to_owned()), "{}");
     }
 }
