@@ -268,7 +268,8 @@ impl Recipe {
                     ours.join(",")
                 ),
             },
-            russh::Error::Disconnect | russh::Error::HUP if self.config.proxy_command.is_some() => {
+            // Which of these it is depends on whether the command ended before or after our greeting was written to it.
+            russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) if self.config.proxy_command.is_some() => {
                 self.unreachable("ProxyCommand ended during the handshake".into())
             }
             russh::Error::Disconnect | russh::Error::HUP => self.unreachable("the server hung up during the handshake".into()),
