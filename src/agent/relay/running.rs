@@ -131,6 +131,14 @@ impl Relay {
         for listener in &config.listeners {
             prepared.push(self.prepare(&inner, &config, listener, &mut handed)?);
         }
+        let mut sockets: Vec<Vec<(BindAddress, OwnedFd)>> = Vec::new();
+        for index in 0..self.threads.count() {
+            let new = prepared.iter().flat_map(|p| &p.opened);
+            let copies = new.map(|(address, s)| Ok((address, s.of_thread(index, self.threads.count())?)));
+            let copies: std::io::Result<Vec<_>> = copies.collect();
+            sockets.push(copies?.into_iter().flat_map(|(a, fds)| fds.into_iter().map(|fd| (a.clone(), fd))).collect());
+        }
+        // Last, because a log that runs is told at once.
         let log = self.log(&inner, &config)?;
         // From here on nothing fails.
         let mut changes = self.roster.apply(&config);
@@ -143,13 +151,6 @@ impl Relay {
             .filter_map(|(p, tls)| Some(PoolParts { pool: self.roster.pool(&p.name)?, tls }))
             .collect();
         let listeners: Vec<ListenerParts> = prepared.iter().map(|p| p.parts.clone()).collect();
-        let mut sockets: Vec<Vec<(BindAddress, OwnedFd)>> = Vec::new();
-        for index in 0..self.threads.count() {
-            let new = prepared.iter().flat_map(|p| &p.opened);
-            let copies = new.map(|(address, s)| Ok((address, s.of_thread(index, self.threads.count())?)));
-            let copies: std::io::Result<Vec<_>> = copies.collect();
-            sockets.push(copies?.into_iter().flat_map(|(a, fds)| fds.into_iter().map(|fd| (a.clone(), fd))).collect());
-        }
         let mut old = before;
         for p in prepared {
             let name = p.parts.config.name.clone();

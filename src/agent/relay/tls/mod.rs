@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod connect;
 pub mod files;
 pub mod terminate;
+pub mod unverified;
 
 /// Protocol names of ALPN (RFC 7301).
 pub const H2: &[u8] = b"h2";
