@@ -41,7 +41,7 @@ pub struct Control {
     planes: Arc<dyn Planes>,
     plane: ArcSwapOption<Running>,
     pub state: State,
-    pub events: Events,
+    pub events: Arc<Events>,
     pub node: NodeReader,
     config_path: PathBuf,
     /// What was leased is written down together with the change that it is for.
@@ -74,7 +74,7 @@ impl Control {
             planes,
             plane: ArcSwapOption::empty(),
             state,
-            events: Events::default(),
+            events: Arc::default(),
             node: NodeReader::default(),
             config_path,
             leases,
@@ -222,6 +222,13 @@ impl Control {
         Ok(())
     }
 
+    /// Forgets what is cached of a host (of all where `None`) at or below a path; how many responses that were.
+    pub fn purge(&self, host: Option<&str>, path: &str) -> Result<usize, ControlError> {
+        let forgotten = self.running()?.purge(host, path);
+        self.events.tell("cache", format!("{}{path}", host.unwrap_or("*")), format!("{forgotten} cached responses forgotten"));
+        Ok(forgotten)
+    }
+
     pub async fn kill_session(&self, id: &str) -> Result<bool, ControlError> {
         Ok(self.running()?.kill_session(id).await)
     }
@@ -292,7 +299,7 @@ impl Control {
     }
 
     async fn begin(&self, kept: &Kept, text: &str, sockets: Vec<HandedSocket>) -> Result<(), PlaneError> {
-        let plane = self.planes.start(text, &kept.servers, sockets).await?;
+        let plane = self.planes.start(text, &kept.servers, sockets, self.events.clone()).await?;
         for name in &kept.disabled_listeners {
             // A listener that the configuration does not have any more has nothing to be disabled.
             match plane.enable_listener(name, false) {

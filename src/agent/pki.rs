@@ -94,7 +94,7 @@ impl Pki {
         let certificate = ca_params(days).self_signed(&key).map_err(wrong(&file))?;
         write(&key_file, &key.serialize_pem())?;
         write(&file, &certificate.pem())?;
-        self.read(&file)
+        read_issued(&file)
     }
 
     /// Makes a certificate for an agent (`names`: the host names and addresses that consoles use for it) or a console.
@@ -114,7 +114,7 @@ impl Pki {
         let text = self.sign(kind, first, names, days, &key, &file)?;
         write(&key_file, &key.serialize_pem())?;
         write(&file, &text)?;
-        self.read(&file)
+        read_issued(&file)
     }
 
     /// Signs the certificate of a file anew, for the same names and the same key. The authority signs itself.
@@ -126,7 +126,7 @@ impl Pki {
             kind => self.sign(kind, &issued.subject, &issued.names, days, &key, &issued.file)?,
         };
         write(&issued.file, &text)?;
-        self.read(&issued.file)
+        read_issued(&issued.file)
     }
 
     fn sign(&self, kind: Kind, subject: &str, names: &[String], days: u32, key: &KeyPair, file: &Path) -> Result<String> {
@@ -152,18 +152,20 @@ impl Pki {
         for entry in fs::read_dir(&self.folder).map_err(io(&self.folder))?.take(MOST_FILES) {
             let path = entry.map_err(io(&self.folder))?.path();
             if path.extension().is_some_and(|e| e == "pem") {
-                found.push(self.read(&path)?);
+                found.push(read_issued(&path)?);
             }
         }
         found.sort_by(|a, b| a.not_after.cmp(&b.not_after).then_with(|| a.file.cmp(&b.file)));
         Ok(found)
     }
+}
 
-    fn read(&self, file: &Path) -> Result<Issued> {
-        let text = fs::read(file).map_err(io(file))?;
-        let (_, pem) = x509_parser::pem::parse_x509_pem(&text).map_err(wrong(file))?;
-        issued(file, &pem).map_err(|what| PkiError::Wrong { path: file.to_owned(), what })
-    }
+/// The first certificate of a PEM file.
+pub fn read_issued(file: &Path) -> Result<Issued> {
+    let text = fs::read(file).map_err(io(file))?;
+    let first = Pem::iter_from_buffer(&text).find(|pem| pem.as_ref().map_or(true, |pem| pem.label == "CERTIFICATE"));
+    let pem = first.ok_or_else(|| wrong(file)("it holds no certificate"))?.map_err(wrong(file))?;
+    issued(file, &pem).map_err(|what| PkiError::Wrong { path: file.to_owned(), what })
 }
 
 fn issued(file: &Path, pem: &Pem) -> Result<Issued, String> {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::engine::relay::wire::{self, Applied, NewServer, ServerChange};
 use crate::model::ServerRef;
 
+use super::events::Events;
+
 /// Why the data plane did not do what was asked. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlaneError {
@@ -78,8 +80,11 @@ pub trait Plane: Send + Sync {
     fn metrics(&self) -> String;
     /// Copies of all listening sockets, for the next process.
     fn sockets(&self) -> std::io::Result<Vec<HandedSocket>>;
-    /// Stops accepting, lets what is established end, cuts what is left at the deadline. How many were cut.
-    async fn finish(&self, deadline: Duration) -> usize;
+    /// Forgets what is cached of a host (of all where `None`) at or below a path; how many responses that were.
+    fn purge(&self, host: Option<&str>, path: &str) -> usize;
+    /// Stops accepting, lets what is established end (kept connections without a request within `idle`), cuts what is left at the deadline.
+    /// How many were cut.
+    async fn finish(&self, idle: Duration, deadline: Duration) -> usize;
 }
 
 /// Starts data planes and judges their configuration.
@@ -87,6 +92,13 @@ pub trait Plane: Send + Sync {
 pub trait Planes: Send + Sync {
     /// What a configuration would change on a running plane (or on none), without doing it.
     fn validate(&self, text: &str, running: Option<&dyn Plane>) -> Result<Applied, PlaneError>;
-    /// Takes over `sockets` whose address the configuration still names and closes the others.
-    async fn start(&self, text: &str, memories: &Memories, sockets: Vec<HandedSocket>) -> Result<Arc<dyn Plane>, PlaneError>;
+    /// Takes over `sockets` whose address the configuration still names and closes the others. What happens by itself from then on is told to
+    /// `events`.
+    async fn start(
+        &self,
+        text: &str,
+        memories: &Memories,
+        sockets: Vec<HandedSocket>,
+        events: Arc<Events>,
+    ) -> Result<Arc<dyn Plane>, PlaneError>;
 }

@@ -1,14 +1,17 @@
 //! The relay as the agent's data plane: what the control API asks, in the relay's terms.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use tokio::time::MissedTickBehavior;
 
 use crate::engine::relay::wire::{self, Applied, NewServer, ServerChange};
 use crate::model::ServerRef;
 
+use super::events::Events;
+use super::pki;
 use super::plane::{HandedSocket, Memories, Picture, Plane, PlaneError, Planes};
 use super::relay::config::{self, RelayConfig, RelayConfigError};
 use super::relay::roster::{Asked, RosterError};
@@ -75,14 +78,43 @@ impl Planes for RelayPlanes {
         Ok(Applied { generation: 0, changes: differences(&config, &now), kept: Vec::new() })
     }
 
-    async fn start(&self, text: &str, memories: &Memories, sockets: Vec<HandedSocket>) -> Result<Arc<dyn Plane>, PlaneError> {
+    async fn start(
+        &self,
+        text: &str,
+        memories: &Memories,
+        sockets: Vec<HandedSocket>,
+        events: Arc<Events>,
+    ) -> Result<Arc<dyn Plane>, PlaneError> {
         let config = read(text, &self.path)?;
         let remembered = memories.iter().filter_map(|(name, memory)| {
             let (pool, server) = name.split_once('/')?;
             Some((ServerRef::new(pool, server), Asked { added: memory.added.clone(), set: memory.set.clone() }))
         });
-        let relay = Relay::start(config, remembered, sockets)?;
-        Ok(Arc::new(RelayPlane { relay, path: self.path.clone() }))
+        let relay = Relay::start(config, remembered, sockets, events.clone())?;
+        let plane = Arc::new(RelayPlane { relay, path: self.path.clone() });
+        tokio::spawn(each_second(Arc::downgrade(&plane), events));
+        Ok(plane)
+    }
+}
+
+/// Rates, and certificates whose files have changed, as long as there is a relay.
+async fn each_second(plane: Weak<RelayPlane>, events: Arc<Events>) {
+    let mut turn = tokio::time::interval(Duration::from_secs(1));
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turn.tick().await;
+        let Some(plane) = plane.upgrade() else { return };
+        plane.relay.tick();
+        let looked = tokio::task::spawn_blocking(move || plane.relay.look_at_certificates()).await;
+        for (at, taken) in looked.unwrap_or_default() {
+            match taken {
+                Ok(()) => events.tell("certificate", at, "its files have changed and are used from now on"),
+                Err(why) => {
+                    let text = format!("its files have changed and cannot be used, what was read before stays: {why}");
+                    events.tell("certificate", at, text);
+                }
+            }
+        }
     }
 }
 
@@ -110,6 +142,15 @@ fn differences(config: &RelayConfig, now: &Picture) -> Vec<String> {
     changes
 }
 
+/// A file that cannot be read now is shown by its name alone: what it held is in use still.
+fn show_certificate(file: PathBuf) -> wire::Certificate {
+    let name = file.display().to_string();
+    match pki::read_issued(&file) {
+        Ok(read) => wire::Certificate { file: name, subject: read.subject, not_after: Some(read.not_after), names: read.names },
+        Err(_) => wire::Certificate { file: name, ..wire::Certificate::default() },
+    }
+}
+
 fn show(view: SessionView) -> wire::Session {
     let age = SystemTime::now().duration_since(view.since).unwrap_or_default();
     let (pool, server) = view.server.as_deref().and_then(|s| s.split_once('/')).unwrap_or_default();
@@ -132,7 +173,7 @@ impl Plane for RelayPlane {
             None => (self.relay.listeners(), self.relay.routes()),
             Some(_) => Default::default(),
         };
-        Picture { listeners, routes, pools, notes: Vec::new() }
+        Picture { listeners, routes, pools, notes: self.relay.troubles() }
     }
 
     fn change_server(&self, at: &ServerRef, change: &ServerChange) -> Result<(), PlaneError> {
@@ -171,8 +212,7 @@ impl Plane for RelayPlane {
     }
 
     fn certificates(&self) -> Vec<wire::Certificate> {
-        let files = self.relay.certificate_files();
-        files.into_iter().map(|f| wire::Certificate { file: f.display().to_string(), ..wire::Certificate::default() }).collect()
+        self.relay.certificate_files().into_iter().map(show_certificate).collect()
     }
 
     async fn apply(&self, text: &str) -> Result<Applied, PlaneError> {
@@ -189,7 +229,11 @@ impl Plane for RelayPlane {
         self.relay.sockets()
     }
 
-    async fn finish(&self, deadline: Duration) -> usize {
-        self.relay.finish(deadline).await
+    fn purge(&self, host: Option<&str>, path: &str) -> usize {
+        self.relay.purge(host, path)
+    }
+
+    async fn finish(&self, idle: Duration, deadline: Duration) -> usize {
+        self.relay.finish(idle, deadline).await
     }
 }

@@ -18,6 +18,7 @@ use super::control::{Control, ControlError};
 use super::handover::{self, HandoverError, Notify, Parcel, Takeover};
 use super::leases::{LeaseFolder, Leases, Places};
 use super::plane::{HandedSocket, PlaneError, Planes};
+use super::relay::serving;
 use super::state::{State, StateError};
 use super::tls::{self, TlsError, TlsFiles};
 
@@ -256,9 +257,11 @@ impl Agent {
             self.stop_doors.send_replace(true);
         }
         let drain = self.options.drain;
+        // With a successor nobody waits for the end of this process: clients find the time to move.
+        let idle = if handed_over { drain / 2 } else { serving::IDLE.min(drain) };
         if let Some(plane) = self.control.plane() {
             let cut = tokio::select! {
-                cut = plane.finish(drain) => cut,
+                cut = plane.finish(idle, drain) => cut,
                 _ = self.terminate.recv() => { tracing::warn!("a second signal: what is established is cut"); 0 }
                 _ = self.interrupt.recv() => { tracing::warn!("a second signal: what is established is cut"); 0 }
             };

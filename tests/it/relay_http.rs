@@ -3,6 +3,5 @@
 mod clients;
 mod h2;
 mod raw;
-mod relay;
 mod servers;
 mod tls;

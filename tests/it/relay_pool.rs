@@ -56,7 +56,7 @@ fn parse(text: &str) -> RelayConfig {
 }
 
 fn start(text: &str) -> Relay {
-    Relay::start(parse(text), [], Vec::new()).unwrap_or_else(|e| panic!("{e}"))
+    Relay::start(parse(text), [], Vec::new(), Arc::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn address_of(relay: &Relay, listener: &str) -> SocketAddr {

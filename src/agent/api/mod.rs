@@ -1,6 +1,7 @@
 //! The control API over HTTP/1.1: routes, and what is the same for all of them. docs/agent.md is the reference.
 
 mod answers;
+mod cache;
 mod config;
 mod leases;
 mod serve;
@@ -61,6 +62,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/listeners/{name}", patch(servers::enable_listener))
         .route("/v1/config", get(config::show).put(config::apply))
         .route("/v1/config/validate", post(config::validate))
+        .route("/v1/cache/purge", post(cache::purge))
         .route("/v1/leases", get(leases::list))
         .route("/v1/leases/{id}/return", post(leases::give_back))
         .layer(middleware::from_fn(|request: Request, next: Next| within(DEADLINE, request, next)));

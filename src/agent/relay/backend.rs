@@ -25,15 +25,13 @@ pub struct ThreadPool {
     config: Arc<PoolConfig>,
     picker: Rc<RefCell<Picker>>,
     tls: Option<Arc<TlsToServer>>,
-    /// Connections made with other TLS settings are not used again.
-    generation: u64,
     cookie: Option<Arc<str>>,
 }
 
 impl ThreadPool {
-    pub fn new(pool: Arc<Pool>, picker: Rc<RefCell<Picker>>, tls: Option<Arc<TlsToServer>>, generation: u64) -> Self {
+    pub fn new(pool: Arc<Pool>, picker: Rc<RefCell<Picker>>, tls: Option<Arc<TlsToServer>>) -> Self {
         let (config, cookie) = (pool.config(), pool.cookie_name());
-        Self { pool, config, picker, tls, generation, cookie }
+        Self { pool, config, picker, tls, cookie }
     }
 
     pub fn pool(&self) -> &Arc<Pool> {
@@ -61,8 +59,10 @@ impl ThreadPool {
 
     fn held(&self, lease: pool::Lease) -> Held {
         let place = hash::of_address(lease.address.ip()) ^ u64::from(lease.address.port());
+        // Connections made with other TLS settings are not used again.
+        let tls = self.tls.as_ref().map_or(0, |tls| tls.id());
         let target = Target {
-            id: hash::mix(lease.server.id ^ hash::mix(place ^ hash::mix(self.generation))),
+            id: hash::mix(lease.server.id ^ hash::mix(place ^ hash::mix(tls))),
             address: ServerAddress::Tcp(lease.address),
             tls: self.tls.clone(),
             http2: self.config.http2,

@@ -31,6 +31,14 @@ impl Deadline {
         }
     }
 
+    /// Moves it forward to `at` if it is later.
+    pub fn not_after(&mut self, at: Instant) {
+        if at < self.at {
+            self.at = at;
+            self.timer.as_mut().reset(at);
+        }
+    }
+
     /// Ready once the deadline has passed.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.timer.as_mut().poll(cx).is_ready() {

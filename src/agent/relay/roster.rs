@@ -298,25 +298,10 @@ fn added_config(name: &str, new: &NewServer) -> Option<ServerConfig> {
 fn show_pool(pool: &Pool, time: Millis) -> wire::Pool {
     let set = pool.set();
     let http = set.config.mode == Mode::Http;
-    let mut traffic = Traffic { answers: http.then_some([0; 5]), requests_rate: http.then_some(0), ..Traffic::default() };
     let servers: Vec<wire::Server> = set.slots.iter().map(|slot| show_server(pool, &set, slot, time)).collect();
-    for server in &servers {
-        let t = &server.traffic;
-        traffic.sessions += t.sessions;
-        traffic.sessions_max += t.sessions_max;
-        traffic.sessions_total += t.sessions_total;
-        traffic.sessions_rate += t.sessions_rate;
-        traffic.requests_total += t.requests_total;
-        traffic.bytes_in += t.bytes_in;
-        traffic.bytes_out += t.bytes_out;
-        traffic.connect_errors += t.connect_errors;
-        traffic.response_errors += t.response_errors;
-        traffic.retries += t.retries;
-        traffic.requests_rate = traffic.requests_rate.map(|r| r + t.requests_rate.unwrap_or(0));
-        if let (Some(all), Some(own)) = (&mut traffic.answers, t.answers) {
-            all.iter_mut().zip(own).for_each(|(a, o)| *a += o);
-        }
-    }
+    let mut traffic = Traffic { answers: http.then_some([0; 5]), requests_rate: http.then_some(0), ..Traffic::default() };
+    traffic.add(&pool.traffic_of_departed());
+    servers.iter().for_each(|server| traffic.add(&server.traffic));
     traffic.queue = pool.queue().len() as u64;
     traffic.request_errors = pool.refused.load(Ordering::Relaxed);
     wire::Pool {

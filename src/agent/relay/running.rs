@@ -28,6 +28,8 @@ use super::session::{SessionView, Sessions};
 use super::tls::TlsError;
 use super::tls::connect::TlsToServer;
 use super::tls::terminate::{Terminator, TicketKeys};
+use super::tls::watch::Looked;
+use crate::agent::events::Events;
 use crate::model::ServerRef;
 
 /// How often a relay that stops looks whether its connections have ended.
@@ -58,6 +60,8 @@ struct Listening {
 struct Inner {
     config: Arc<RelayConfig>,
     listeners: BTreeMap<Arc<str>, Listening>,
+    /// TLS to the servers of pools, by name.
+    tls: BTreeMap<Arc<str>, Arc<TlsToServer>>,
     generation: u64,
     log: Option<Arc<AccessLog>>,
 }
@@ -77,11 +81,13 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts with a configuration, what operators asked for before, and listening sockets of a process before this one.
+    /// Starts with a configuration, what operators asked for before, and listening sockets of a process before this one. What happens to servers
+    /// is told to `events`.
     pub fn start(
         config: RelayConfig,
         remembered: impl IntoIterator<Item = (ServerRef, Asked)>,
         sockets: Vec<(String, OwnedFd)>,
+        events: Arc<Events>,
     ) -> Result<Self, RelayError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = Threads::start(config.global.threads.unwrap_or(cores))?;
@@ -90,7 +96,7 @@ impl Relay {
         for (at, asked) in remembered {
             roster.remember(&at, asked);
         }
-        let health = HealthThread::start(roster.checked())?;
+        let health = HealthThread::start(roster.checked(), events)?;
         let relay = Self {
             registry: Arc::new(Registry::new(threads.count())),
             active: Arc::default(),
@@ -121,11 +127,17 @@ impl Relay {
     fn apply_with(&self, config: RelayConfig, mut handed: Vec<(String, OwnedFd)>) -> Result<Vec<String>, RelayError> {
         let mut inner = self.lock();
         // All that can fail comes first.
-        let mut tls_to_servers = Vec::with_capacity(config.pools.len());
+        let mut tls_to_servers = BTreeMap::new();
         for pool in &config.pools {
-            let tls = pool.tls.as_ref().map(TlsToServer::new).transpose();
-            tls_to_servers
-                .push(tls.map_err(|source| RelayError::Tls { at: format!("pool {}", pool.name), source })?.map(Arc::new));
+            let Some(wanted) = &pool.tls else { continue };
+            let tls = match inner.tls.get(&pool.name).filter(|known| known.config() == wanted) {
+                Some(known) => known.clone(),
+                None => {
+                    let at = |source| RelayError::Tls { at: format!("pool {}", pool.name), source };
+                    Arc::new(TlsToServer::new(wanted).map_err(at)?)
+                }
+            };
+            tls_to_servers.insert(pool.name.clone(), tls);
         }
         let mut prepared = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
@@ -147,9 +159,9 @@ impl Relay {
         let pools: Vec<PoolParts> = config
             .pools
             .iter()
-            .zip(tls_to_servers)
-            .filter_map(|(p, tls)| Some(PoolParts { pool: self.roster.pool(&p.name)?, tls }))
+            .filter_map(|p| Some(PoolParts { pool: self.roster.pool(&p.name)?, tls: tls_to_servers.get(&p.name).cloned() }))
             .collect();
+        inner.tls = tls_to_servers;
         let listeners: Vec<ListenerParts> = prepared.iter().map(|p| p.parts.clone()).collect();
         let mut old = before;
         for p in prepared {
@@ -168,9 +180,9 @@ impl Relay {
         }
         changes.extend(old.keys().map(|name| format!("listener {name}: removed")));
         for (index, sockets) in sockets.into_iter().enumerate() {
-            let (listeners, pools, generation) = (listeners.clone(), pools.clone(), inner.generation);
+            let (listeners, pools) = (listeners.clone(), pools.clone());
             let watch = Watch { log: log.clone(), registry: self.registry.clone(), thread: index };
-            self.threads.run_on(index, move || serving::change(Change { listeners, pools, generation, watch, sockets }));
+            self.threads.run_on(index, move || serving::change(Change { listeners, pools, watch, sockets }));
         }
         inner.log = log;
         inner.config = Arc::new(config);
@@ -255,7 +267,9 @@ impl Relay {
         handed: &mut Vec<(String, OwnedFd)>,
     ) -> Result<Prepared, RelayError> {
         let known = inner.listeners.get(&listener.name);
+        let before = known.and_then(|k| k.parts.terminator.as_ref());
         let terminator = match &listener.tls {
+            Some(tls) if before.is_some_and(|t| t.config() == tls) => before.cloned(),
             Some(tls) => {
                 let at = || format!("listener {}", listener.name);
                 Some(Terminator::new(tls, &self.tickets).map_err(|source| RelayError::Tls { at: at(), source })?)
@@ -323,6 +337,52 @@ impl Relay {
         inner.listeners.values().map(|l| show(l, &self.registry)).collect()
     }
 
+    /// Once a second: rates.
+    pub fn tick(&self) {
+        self.registry.tick();
+        for listening in self.lock().listeners.values() {
+            let counts = &listening.parts.counts;
+            counts.rate.tick(counts.total.load(Ordering::Relaxed));
+        }
+    }
+
+    /// Reads certificates and keys again whose files have changed: of whom, and why not where they cannot be used. Reads files.
+    pub fn look_at_certificates(&self) -> Vec<(String, Result<(), TlsError>)> {
+        let all = self.tls_of_all().into_iter().map(|(at, tls)| match tls {
+            Tls::In(terminator) => (at, terminator.look()),
+            Tls::Out(tls) => (at, tls.look()),
+        });
+        let news = |(at, looked)| match looked {
+            Looked::Same => None,
+            Looked::Taken => Some((at, Ok(()))),
+            Looked::Refused(why) => Some((at, Err(why))),
+        };
+        all.filter_map(news).collect()
+    }
+
+    /// What is not as its files are, in words.
+    pub fn troubles(&self) -> Vec<String> {
+        let all = self.tls_of_all().into_iter().filter_map(|(at, tls)| {
+            let why = match tls {
+                Tls::In(terminator) => terminator.refused(),
+                Tls::Out(tls) => tls.refused(),
+            };
+            Some((at, why?))
+        });
+        all.map(|(at, why)| {
+            format!("{at}: the files of its certificate have changed and cannot be used, what was read before stays: {why}")
+        })
+        .collect()
+    }
+
+    fn tls_of_all(&self) -> Vec<(String, Tls)> {
+        let inner = self.lock();
+        let terminators = inner.listeners.iter().filter_map(|(name, l)| Some((name, l.parts.terminator.clone()?)));
+        let listeners = terminators.map(|(name, terminator)| (format!("listener {name}"), Tls::In(terminator)));
+        let pools = inner.tls.iter().map(|(name, tls)| (format!("pool {name}"), Tls::Out(tls.clone())));
+        listeners.chain(pools).collect()
+    }
+
     /// Files of all certificates that listeners show.
     pub fn certificate_files(&self) -> Vec<PathBuf> {
         let inner = self.lock();
@@ -352,11 +412,12 @@ impl Relay {
         Ok(all.map(|(_, s)| s.hand_over()).collect::<std::io::Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    /// Stops accepting and lets what is established end; what is left at the deadline is cut. How many were cut.
-    pub async fn finish(&self, deadline: Duration) -> usize {
+    /// Stops accepting and lets what is established end, connections that wait for a request within `idle`; what is left at the deadline is cut.
+    /// How many were cut.
+    pub async fn finish(&self, idle: Duration, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
         self.lock().listeners.clear();
-        self.threads.ask_each(serving::close).await;
+        self.threads.ask_each(move || serving::close(idle)).await;
         loop {
             let left: usize = self.threads.ask_each(|| Sessions::here().count()).await.iter().sum();
             if left == 0 {
@@ -368,6 +429,12 @@ impl Relay {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// TLS of a listener or of a pool.
+enum Tls {
+    In(Terminator),
+    Out(Arc<TlsToServer>),
 }
 
 struct Prepared {
@@ -386,17 +453,10 @@ fn requests(listening: &Listening, registry: &Registry) -> Traffic {
     let name = &listening.parts.config.name;
     let none = Arc::from(NO_ROUTE);
     let routes = rules.router.routes().iter().map(|r| &r.name).chain([&none]);
-    routes.map(|route| registry.route(name, route).traffic()).fold(Traffic::default(), |mut all, one| {
-        all.requests_total += one.requests_total;
-        all.bytes_in += one.bytes_in;
-        all.bytes_out += one.bytes_out;
-        all.request_errors += one.request_errors;
-        all.retries += one.retries;
-        let (mut sum, add) = (all.answers.unwrap_or_default(), one.answers.unwrap_or_default());
-        sum.iter_mut().zip(add).for_each(|(s, a)| *s += a);
-        all.answers = Some(sum);
-        all
-    })
+    let mut all = Traffic::default();
+    routes.for_each(|route| all.add(&registry.route(name, route).traffic()));
+    // Those are the pool's.
+    Traffic { connect_errors: 0, response_errors: 0, ..all }
 }
 
 fn show(listening: &Listening, registry: &Registry) -> wire::Listener {
@@ -419,6 +479,7 @@ fn show(listening: &Listening, registry: &Registry) -> wire::Listener {
             sessions_max: read(&counts.max),
             sessions_limit: config.maxconn.map(|n| n as u64),
             sessions_total: read(&counts.total),
+            sessions_rate: counts.rate.get(),
             request_errors: read(&counts.refused) + requests.request_errors,
             ..requests
         },

@@ -1,17 +1,19 @@
 //! What every data thread has of each listener: who accepts, what a new connection is given, and how all of it is exchanged
 //! while connections go on.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::backend::ThreadPool;
 use super::config::{BindAddress, ListenerConfig, Mode};
@@ -23,17 +25,21 @@ use super::http::story::Told;
 use super::listener::{Accepted, Acceptor};
 use super::log::{AccessLog, Load};
 use super::metrics::Registry;
+use super::metrics::rate::Rate;
 use super::pool::{Picker, Pool};
 use super::protect::Protection;
 use super::proxy_protocol::accept;
 use super::record::{LoadOf, Records};
 use super::rules::Rules;
-use super::session::{Session, Sessions};
+use super::session::{Closing, Session, Sessions};
 use super::stream::{Socket, Stream};
 use super::tcp::{self, TcpSite};
 use super::tls::connect::TlsToServer;
 use super::tls::terminate::Terminator;
 use super::udp::{self, UdpSite};
+
+/// How long kept connections of a listener that is gone may wait for a last request.
+pub const IDLE: Duration = Duration::from_secs(1);
 
 /// Client connections of one listener over all threads; outlives changes of its configuration.
 #[derive(Debug, Default)]
@@ -41,6 +47,7 @@ pub struct ListenerCounts {
     pub now: AtomicU64,
     pub max: AtomicU64,
     pub total: AtomicU64,
+    pub rate: Rate,
     /// Connections refused before a request was read: no PROXY header, no TLS.
     pub refused: AtomicU64,
 }
@@ -75,7 +82,6 @@ pub struct Change {
     pub listeners: Vec<ListenerParts>,
     /// In the order of the configuration, which routes refer to.
     pub pools: Vec<PoolParts>,
-    pub generation: u64,
     pub watch: Watch,
     /// This thread's sockets of addresses that are new to it.
     pub sockets: Vec<(BindAddress, OwnedFd)>,
@@ -111,7 +117,7 @@ struct Current {
 struct Local {
     current: RefCell<Rc<Current>>,
     /// Shared with its sessions: finish what is being done, then close.
-    closing: Rc<Cell<bool>>,
+    closing: Rc<Closing>,
     accepting: RefCell<HashMap<BindAddress, Doors>>,
 }
 
@@ -132,11 +138,8 @@ thread_local! {
 pub fn change(mut change: Change) {
     HERE.with_borrow_mut(|here| {
         let picker = here.picker.get_or_insert_with(|| Rc::new(RefCell::new(Picker::new(rand::random())))).clone();
-        let pools: Vec<Rc<ThreadPool>> = change
-            .pools
-            .iter()
-            .map(|p| Rc::new(ThreadPool::new(p.pool.clone(), picker.clone(), p.tls.clone(), change.generation)))
-            .collect();
+        let pools: Vec<Rc<ThreadPool>> =
+            change.pools.iter().map(|p| Rc::new(ThreadPool::new(p.pool.clone(), picker.clone(), p.tls.clone()))).collect();
         let mut before = std::mem::take(&mut here.listeners);
         for parts in change.listeners {
             let name = parts.config.name.clone();
@@ -176,7 +179,7 @@ pub fn change(mut change: Change) {
             here.listeners.insert(name, local);
         }
         for gone in before.into_values() {
-            stop(&gone);
+            stop(&gone, IDLE);
         }
     });
 }
@@ -189,14 +192,14 @@ pub fn enable(name: &str, enabled: bool) {
     }
 }
 
-/// Stops accepting on the calling thread and lets its connections end.
-pub fn close() {
-    HERE.with_borrow_mut(|here| here.listeners.drain().for_each(|(_, local)| stop(&local)));
+/// Stops accepting on the calling thread and lets its connections end; those without a request within `idle`.
+pub fn close(idle: Duration) {
+    HERE.with_borrow_mut(|here| here.listeners.drain().for_each(|(_, local)| stop(&local, idle)));
     Sessions::here().wake_all();
 }
 
-fn stop(local: &Local) {
-    local.closing.set(true);
+fn stop(local: &Local, idle: Duration) {
+    local.closing.begin(Instant::now() + idle);
     for (_, task) in local.accepting.borrow_mut().drain().flat_map(|(_, acceptors)| acceptors) {
         task.inspect(AbortHandle::abort);
     }
@@ -218,7 +221,7 @@ fn accept_on(local: &Rc<Local>, enabled: bool) {
     }
 }
 
-fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Cell<bool>>, watch: &Watch) -> Option<Kind> {
+fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Closing>, watch: &Watch) -> Option<Kind> {
     use super::http::backend::Backend;
     let config = &parts.config;
     let Some(rules) = &parts.rules else {

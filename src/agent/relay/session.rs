@@ -11,8 +11,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::SystemTime;
 
+use tokio::time::Instant;
+
 /// Ids are unique in the process.
 static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// When sessions are to end: shared by those of one listener on one thread.
+#[derive(Debug, Default)]
+pub struct Closing(Cell<Option<Instant>>);
+
+impl Closing {
+    /// What is being done is finished. A connection that waits for its next request may still send it until `idle_until`: closed at once, it
+    /// would be closed under the hands of clients that are just sending.
+    pub fn begin(&self, idle_until: Instant) {
+        self.0.set(Some(self.0.get().map_or(idle_until, |before| before.min(idle_until))));
+    }
+}
 
 /// One client connection.
 #[derive(Debug)]
@@ -25,14 +39,19 @@ pub struct Session {
     /// `pool/server` that it is with now.
     server: RefCell<Option<Arc<str>>>,
     killed: Cell<bool>,
-    closing: Rc<Cell<bool>>,
+    closing: Rc<Closing>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Session {
     /// Whether the relay stops or the listener is gone: finish what is being done and then close.
     pub fn is_closing(&self) -> bool {
-        self.closing.get()
+        self.closing.0.get().is_some()
+    }
+
+    /// Until when it may wait for another request; None = as long as it is configured.
+    pub fn idle_until(&self) -> Option<Instant> {
+        self.closing.0.get()
     }
 
     /// Says which server (`pool/server`) the session is with.
@@ -88,7 +107,7 @@ impl Sessions {
         self: &Rc<Self>,
         listener: Arc<str>,
         peer: Option<SocketAddr>,
-        closing: Rc<Cell<bool>>,
+        closing: Rc<Closing>,
         connection: impl FnOnce(Rc<Session>) -> F,
     ) {
         let session = Rc::new(Session {

@@ -131,6 +131,30 @@ pub struct Traffic {
     pub times: Option<Times>,
 }
 
+impl Traffic {
+    /// Counts another's together with these; limits and means stay what they are.
+    pub fn add(&mut self, other: &Traffic) {
+        self.sessions += other.sessions;
+        self.sessions_max += other.sessions_max;
+        self.sessions_total += other.sessions_total;
+        self.queue += other.queue;
+        self.sessions_rate += other.sessions_rate;
+        self.requests_total += other.requests_total;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.connect_errors += other.connect_errors;
+        self.request_errors += other.request_errors;
+        self.response_errors += other.response_errors;
+        self.retries += other.retries;
+        if let Some(rate) = other.requests_rate {
+            *self.requests_rate.get_or_insert(0) += rate;
+        }
+        if let Some(answers) = other.answers {
+            self.answers.get_or_insert([0; 5]).iter_mut().zip(answers).for_each(|(all, one)| *all += one);
+        }
+    }
+}
+
 /// Milliseconds.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -354,6 +378,23 @@ pub struct NewServer {
 #[serde(deny_unknown_fields)]
 pub struct ListenerChange {
     pub enabled: bool,
+}
+
+/// `POST /v1/cache/purge`: forgets cached responses.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Purge {
+    /// Of this host alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// All at or below this path; `/` is everything.
+    pub path: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Purged {
+    /// Responses.
+    pub forgotten: usize,
 }
 
 /// `GET /v1/sessions`.

@@ -5,4 +5,5 @@ mod api;
 mod engine;
 mod handover;
 mod leases;
+mod life;
 mod relay;

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::relay::{Relay, Setting};
 use super::servers::Nginx;
+use crate::support::relay::{Relay, Setting};
 
 fn curl(args: &[&str]) -> (bool, Vec<u8>) {
     let done = Command::new("curl").args(["-sS", "--max-time", "30"]).args(args).output().unwrap();

@@ -8,8 +8,8 @@ use lbdeck::agent::relay::http::site::Http2Limits;
 use lbdeck::agent::relay::http::upstream::ServerAddress;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::relay::{Relay, Setting, target};
 use super::servers::{Scripted, read_head};
+use crate::support::relay::{Relay, Setting, target};
 
 type Client = (h2::client::SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>);
 

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::relay::{Relay, Setting};
 use super::servers::{Nginx, Scripted, read_head};
+use crate::support::relay::{Relay, Setting};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -225,7 +225,7 @@ fn only_what_may_be_repeated_is_tried_on_another_server() {
     assert!(bad.seen().contains("/1") && bad.seen().contains("/2") && !good.seen().contains("/2"));
     // Where nobody listens nothing was sent, and anything may be tried elsewhere.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let nobody = super::relay::target(lbdeck::agent::relay::http::upstream::ServerAddress::Tcp(nobody));
+    let nobody = crate::support::relay::target(lbdeck::agent::relay::http::upstream::ServerAddress::Tcp(nobody));
     let relay = Setting::to(vec![nobody.clone(), good.target()]).start();
     let post = talk(&relay, b"POST /3 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
     assert!(post.starts_with("HTTP/1.1 200"), "{post:?}");

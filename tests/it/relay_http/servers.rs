@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lbdeck::agent::relay::http::upstream::{ServerAddress, Target};
 
-use super::relay::target;
+use crate::support::relay::target;
 use crate::support::wait;
 
 /// nginx on a unix socket; ended with the value.

@@ -10,8 +10,8 @@ use lbdeck::agent::relay::tls::files::CertificateFiles;
 use lbdeck::agent::relay::tls::terminate::{ClientCertificates, TerminateConfig, Terminator, TicketKeys};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use super::relay::{Relay, Setting};
 use super::servers::Nginx;
+use crate::support::relay::{Relay, Setting};
 
 /// An authority with a folder for what it signs.
 struct Authority {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use lbdeck::agent::relay::content::{CacheConfig, CompressionConfig};
 use lbdeck::agent::relay::route::Route;
 
-use super::relay::{Echo, Relay, Setting, response};
+use super::echo::{Echo, response};
+use crate::support::relay::{Relay, Setting};
 
 const TEXT: &str = "all work and no play makes a dull relay\n";
 
@@ -39,7 +40,7 @@ fn relay(echo: &Echo, cache: bool) -> Relay {
         cache: cache.then(CacheConfig::default),
         ..Route::to_pool("all", "web")
     };
-    Setting::new(&[("web", echo.address)], vec![route]).start()
+    Setting::routed(&[("web", echo.address)], vec![route]).start()
 }
 
 fn plain(encoding: &str, body: &[u8]) -> String {

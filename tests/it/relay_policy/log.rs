@@ -7,7 +7,8 @@ use lbdeck::agent::relay::log::{AccessLog, DEFAULT_BUFFER, Format, LogConfig};
 use lbdeck::agent::relay::route::Route;
 use lbdeck::agent::relay::route::redirect::Rewrite;
 
-use super::relay::{Echo, Setting};
+use super::echo::Echo;
+use crate::support::relay::Setting;
 
 fn lines(format: Format) -> Vec<String> {
     let web = Echo::start("web", |_| None);
@@ -19,7 +20,7 @@ fn lines(format: Format) -> Vec<String> {
     let setting = Setting {
         log: Some(Arc::clone(&log)),
         request_id: Some("X-Request-Id".into()),
-        ..Setting::new(&[("app", web.address)], vec![Route { rewrite, ..Route::to_pool("all", "app") }])
+        ..Setting::routed(&[("app", web.address)], vec![Route { rewrite, ..Route::to_pool("all", "app") }])
     };
     let relay = setting.start();
     assert_eq!(relay.curl("/a/x?q=%22", &[]).status, 200);

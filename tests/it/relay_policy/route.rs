@@ -16,7 +16,8 @@ use lbdeck::agent::relay::route::split::Mirror;
 use lbdeck::agent::relay::route::template::Template;
 use lbdeck::agent::relay::route::{Action, PoolRef, Route};
 
-use super::relay::{Echo, Setting};
+use super::echo::Echo;
+use crate::support::relay::Setting;
 use crate::support::wait::until;
 
 fn below(prefix: &str) -> Conditions {
@@ -34,7 +35,7 @@ fn requests_go_where_the_routes_say() {
     let answer = Respond { status: 418, content_type: "text/plain".into(), body: Body::Text(template("{path} {client}")) };
     let page = Respond { status: 503, content_type: "text/html".into(), body: Body::Fixed((*b"<p>sorry").into()) };
     let gone = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    let relay = Setting::new(
+    let relay = Setting::routed(
         &[("web", web.address), ("api", api.address), ("gone", gone)],
         vec![
             Route { conditions: host, ..Route::to_pool("api-host", "api") },
@@ -79,7 +80,7 @@ fn headers_are_edited_and_strangers_not_believed() {
         response_headers: Edits(vec![set("X-Served-By", "{pool}/{server}"), Edit::Remove("content-type".into())]),
         ..Route::to_pool("all", "web")
     };
-    let setting = Setting { request_id: Some("X-Request-Id".into()), ..Setting::new(&[("web", web.address)], vec![route]) };
+    let setting = Setting { request_id: Some("X-Request-Id".into()), ..Setting::routed(&[("web", web.address)], vec![route]) };
     let lie = ["-H", "X-Forwarded-For: 6.6.6.6", "-H", "Forwarded: for=6.6.6.6", "-H", "X-Request-Id: theirs"];
     let stranger = setting.clone().start().curl("/", &lie);
     let seen = stranger.text().to_ascii_lowercase();
@@ -114,7 +115,7 @@ fn limits_and_denials_are_answered() {
         Route { conditions: below("/limited"), protect: Some(limited), ..Route::to_pool("limited", "web") },
         Route::to_pool("all", "web"),
     ];
-    let setting = Setting { protect: Some(protect), ..Setting::new(&[("web", web.address)], routes) };
+    let setting = Setting { protect: Some(protect), ..Setting::routed(&[("web", web.address)], routes) };
     let registry = setting.registry.clone();
     let relay = setting.start();
     for hidden in ["/admin", "//admin", "/x/../admin", "/%61dmin", "/x/%2e%2e/admin"] {
@@ -137,7 +138,7 @@ fn a_mirror_gets_copies_and_nobody_waits_for_it() {
     let (web, shadow) = (Echo::start("web", |_| None), Echo::start("shadow", |_| None));
     let route =
         Route { mirror: Some(Mirror { pool: PoolRef::new("shadow"), per_10_000: 10_000 }), ..Route::to_pool("all", "web") };
-    let relay = Setting::new(&[("web", web.address), ("shadow", shadow.address)], vec![route]).start();
+    let relay = Setting::routed(&[("web", web.address), ("shadow", shadow.address)], vec![route]).start();
     assert!(relay.curl("/seen?by=both", &[]).text().starts_with("web\n"));
     let copied = || shadow.heads.lock().unwrap().iter().any(|h| h.starts_with("GET /seen?by=both ")).then_some(());
     until("the copy of the mirror", Duration::from_secs(20), copied);

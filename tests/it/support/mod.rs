@@ -6,6 +6,7 @@ pub mod fake_socket;
 pub mod fleet;
 pub mod haproxy;
 pub mod meddler;
+pub mod relay;
 pub mod sshd;
 pub mod terminal;
 pub mod wait;

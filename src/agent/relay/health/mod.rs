@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use nix::poll::{PollFd, PollTimeout, poll};
 
+use crate::agent::events::Events;
 use crate::engine::relay::wire::{Admin, Health};
 
 use super::clock::{Millis, at, millis, now};
@@ -51,10 +52,10 @@ pub struct HealthThread {
 }
 
 impl HealthThread {
-    pub fn start(pools: Arc<Pools>) -> io::Result<Self> {
+    pub fn start(pools: Arc<Pools>, events: Arc<Events>) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        let run = move || Checker::new(pools).run(&stopped);
+        let run = move || Checker::new(pools, events).run(&stopped);
         let thread = std::thread::Builder::new().name("relay-health".to_owned()).spawn(run)?;
         Ok(Self { stop, thread: Some(thread) })
     }
@@ -84,6 +85,7 @@ struct Target {
 
 struct Checker {
     pools: Arc<Pools>,
+    events: Arc<Events>,
     targets: HashMap<ServerId, Target>,
     /// Next checks by time. A server that is gone leaves its entry until it is due.
     due: BinaryHeap<Reverse<(Millis, ServerId)>>,
@@ -95,9 +97,10 @@ struct Checker {
 }
 
 impl Checker {
-    fn new(pools: Arc<Pools>) -> Self {
+    fn new(pools: Arc<Pools>, events: Arc<Events>) -> Self {
         Self {
             pools,
+            events,
             targets: HashMap::new(),
             due: BinaryHeap::new(),
             under_way: Vec::new(),
@@ -260,11 +263,8 @@ impl Checker {
             target.server.note_check(Some(verdict.to_wire()), progress);
             target.pool.set_health(&target.server, health, time);
             if moved {
-                let (pool, server) = (&target.pool.name, &target.server.name);
-                match target.standing.up {
-                    true => tracing::info!("{pool}/{server} is up: {verdict}"),
-                    false => tracing::warn!("{pool}/{server} is down: {verdict}"),
-                }
+                let state = if target.standing.up { "up" } else { "down" };
+                self.events.tell("health", &*target.server.place, format!("{state}: {verdict}"));
             }
         }
         let interval = millis(target.standing.interval(&target.config)).max(1);

@@ -77,7 +77,7 @@ fn pool(address: SocketAddr, check: CheckConfig) -> Arc<Pool> {
 
 /// Checks until the server has that health; what the last check said.
 fn until(pool: &Arc<Pool>, health: Health) -> crate::engine::relay::wire::Check {
-    let _thread = HealthThread::start(Arc::new(Pools::from_pointee(vec![pool.clone()]))).unwrap();
+    let _thread = HealthThread::start(Arc::new(Pools::from_pointee(vec![pool.clone()])), Arc::default()).unwrap();
     wait_for(pool, health)
 }
 
@@ -139,7 +139,7 @@ fn a_server_that_says_nothing_is_down() {
 fn checks_are_switched_off_and_on() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let pool = pool(listener.local_addr().unwrap(), config(CheckKind::Tcp));
-    let _thread = HealthThread::start(Arc::new(Pools::from_pointee(vec![pool.clone()]))).unwrap();
+    let _thread = HealthThread::start(Arc::new(Pools::from_pointee(vec![pool.clone()])), Arc::default()).unwrap();
     wait_for(&pool, Health::Up);
     let server = pool.set().slots[0].server.clone();
     pool.set_checks_on(&server, false);

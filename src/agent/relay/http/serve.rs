@@ -194,8 +194,10 @@ async fn read_head<B>(
             match side.poll_read(cx, site.heads.size.max(BUFFER_SIZE)) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false) | Err(_)) => return Poll::Ready(Read::Closed),
-                Poll::Pending if side.input.is_empty() && connection.session.is_closing() => return Poll::Ready(Read::Closed),
                 Poll::Pending => {
+                    if let Some(until) = connection.session.idle_until().filter(|_| side.input.is_empty()) {
+                        deadline.not_after(until);
+                    }
                     let expired = deadline.poll_expired(cx);
                     // Who has said nothing is told nothing: a browser's spare connection would take it for an answer.
                     return expired.map(|()| if side.input.is_empty() { Read::Closed } else { Read::Timeout });

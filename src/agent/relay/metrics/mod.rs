@@ -4,6 +4,7 @@
 
 pub mod histogram;
 pub mod prometheus;
+pub mod rate;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use self::histogram::{Counts, Histogram, add};
+use self::rate::Rate;
 use crate::engine::relay::wire::{Latency, Traffic};
 
 /// What a request was, when it has ended.
@@ -52,11 +54,12 @@ struct Shard {
 #[derive(Debug)]
 pub struct RouteStats {
     shards: Box<[Shard]>,
+    rate: Rate,
 }
 
 impl RouteStats {
     fn new(threads: usize) -> Self {
-        Self { shards: (0..threads.max(1)).map(|_| Shard::default()).collect() }
+        Self { shards: (0..threads.max(1)).map(|_| Shard::default()).collect(), rate: Rate::default() }
     }
 
     /// Counts a request. `thread`: the number of the calling data thread, which no other thread uses.
@@ -91,7 +94,9 @@ impl RouteStats {
         let requests = sum(|s| &s.requests);
         Traffic {
             sessions_total: requests,
+            sessions_rate: self.rate.get(),
             requests_total: requests,
+            requests_rate: Some(self.rate.get()),
             bytes_in: sum(|s| &s.bytes_in),
             bytes_out: sum(|s| &s.bytes_out),
             connect_errors: sum(|s| &s.connect_errors),
@@ -150,6 +155,13 @@ impl Registry {
     /// Forgets routes that are no longer configured.
     pub fn retain(&self, keep: impl Fn(&str, &str) -> bool) {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner).retain(|(listener, route), _| keep(listener, route));
+    }
+
+    /// Once a second: rates.
+    pub fn tick(&self) {
+        for (.., stats) in self.all() {
+            stats.rate.tick(stats.shards.iter().map(|s| s.requests.load(Ordering::Relaxed)).sum());
+        }
     }
 
     /// Listener, route and counters of all routes.

@@ -4,6 +4,7 @@
 pub mod balance;
 pub mod budget;
 mod choose;
+mod departed;
 pub mod persist;
 pub mod queue;
 pub mod server;
@@ -13,16 +14,18 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
-use crate::engine::relay::wire::{Admin, Health};
+use crate::engine::relay::wire::{Admin, Health, Traffic};
 
 use super::clock::{Millis, millis, now};
+use super::config::Mode;
 use super::config::pool::{PersistBy, PoolConfig};
 use budget::RetryBudget;
 pub use choose::{Picker, Request};
+use departed::Departed;
 use persist::SourceTable;
 use queue::Queue;
 pub use server::{Outcome, Server, ServerId};
@@ -59,6 +62,7 @@ pub struct Pool {
     /// Requests and sessions that got a server, and those that got none.
     pub picked: AtomicU64,
     pub refused: AtomicU64,
+    departed: Mutex<Departed>,
     weak: Weak<Pool>,
 }
 
@@ -130,6 +134,7 @@ impl Pool {
                 ejecting: Mutex::default(),
                 picked: AtomicU64::new(0),
                 refused: AtomicU64::new(0),
+                departed: Mutex::default(),
                 weak: weak.clone(),
             };
             pool.follow_persistence(None, &config);
@@ -160,8 +165,21 @@ impl Pool {
     pub fn replace(&self, set: ServerSet) {
         let before = self.set.load_full();
         self.follow_persistence(Some(&before.config), &set.config);
+        for slot in before.slots.iter().filter(|slot| set.index_of(slot.server.id).is_none()) {
+            self.departed().add(slot.server.clone());
+        }
         self.set.store(Arc::new(set));
         self.changed();
+    }
+
+    /// What servers have counted that are not in the pool any more.
+    pub fn traffic_of_departed(&self) -> Traffic {
+        let http = self.set.load().config.mode == Mode::Http;
+        self.departed().traffic(http)
+    }
+
+    fn departed(&self) -> MutexGuard<'_, Departed> {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn follow_persistence(&self, before: Option<&PoolConfig>, config: &PoolConfig) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::engine::relay::wire::{Admin, Check, Health, Traffic};
 
 use super::super::clock::Millis;
+use super::super::metrics::rate::Rate;
 use super::Pool;
 
 /// Names a server for the life of the process, over changes of its address and of the configuration.
@@ -56,10 +57,8 @@ pub struct ServerStats {
     pub retries: AtomicU64,
     /// Kept connections without a request.
     pub idle: AtomicI64,
-    /// Sessions over the last whole second.
-    pub rate: AtomicU64,
-    /// `total` when that second began.
-    rate_from: AtomicU64,
+    /// Of sessions.
+    rate: Rate,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -261,9 +260,7 @@ impl Server {
 
     /// Once a second: sessions since the last time are the rate.
     pub(super) fn tick(&self) {
-        let total = self.stats.total.load(Ordering::Relaxed);
-        let from = self.stats.rate_from.swap(total, Ordering::Relaxed);
-        self.stats.rate.store(total.saturating_sub(from), Ordering::Relaxed);
+        self.stats.rate.tick(self.stats.total.load(Ordering::Relaxed));
     }
 
     pub fn traffic(&self, http: bool) -> Traffic {
@@ -274,9 +271,9 @@ impl Server {
             sessions_max: u64::from(s.max.load(Ordering::Relaxed)),
             sessions_limit: self.maxconn().map(u64::from),
             sessions_total: read(&s.total),
-            sessions_rate: read(&s.rate),
+            sessions_rate: s.rate.get(),
             requests_total: if http { read(&s.total) } else { 0 },
-            requests_rate: http.then(|| read(&s.rate)),
+            requests_rate: http.then(|| s.rate.get()),
             bytes_in: read(&s.bytes_in),
             bytes_out: read(&s.bytes_out),
             connect_errors: read(&s.connect_errors),

@@ -1,9 +1,8 @@
-//! The certificates of a listener, found by the name that a client asks for (SNI), exchanged as a whole while connections go on.
+//! The certificates of a listener, found by the name that a client asks for (SNI).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -11,21 +10,14 @@ use rustls::sign::CertifiedKey;
 use super::TlsError;
 use super::files::{self, CertificateFiles};
 
-/// Certificates by name.
+/// See the module.
 #[derive(Debug)]
-struct Names {
+pub struct Certificates {
     exact: HashMap<Box<str>, Arc<CertifiedKey>>,
     /// `*.example.org` as `example.org`.
     wildcard: HashMap<Box<str>, Arc<CertifiedKey>>,
     /// The first one: for clients without SNI and for names that nobody has.
     default: Arc<CertifiedKey>,
-}
-
-/// See the module.
-#[derive(Debug)]
-pub struct Certificates {
-    files: Vec<CertificateFiles>,
-    names: ArcSwap<Names>,
     /// Answer a name that no certificate has with an alert instead of the default certificate.
     strict: bool,
 }
@@ -35,34 +27,39 @@ impl Certificates {
     ///
     /// # Errors
     /// The first file that cannot be read or used.
-    pub fn load(files: Vec<CertificateFiles>, strict: bool) -> Result<Self, TlsError> {
-        let names = ArcSwap::from_pointee(read_all(&files)?);
-        Ok(Self { files, names, strict })
-    }
-
-    /// Reads the same files again and uses what is in them for every handshake from now on. All or nothing.
-    ///
-    /// # Errors
-    /// The first file that cannot be read or used; the certificates stay what they were.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.names.store(Arc::new(read_all(&self.files)?));
-        Ok(())
-    }
-
-    pub fn files(&self) -> &[CertificateFiles] {
-        &self.files
+    pub fn load(files: &[CertificateFiles], strict: bool) -> Result<Self, TlsError> {
+        let (mut exact, mut wildcard, mut default) = (HashMap::new(), HashMap::new(), None);
+        for file in files {
+            let path = || file.certificate.display().to_string();
+            let chain = files::chain(&file.certificate)?;
+            let key = files::key(file.key.as_ref().unwrap_or(&file.certificate))?;
+            let key = any_supported_type(&key).map_err(|source| TlsError::Certificate { path: path(), source })?;
+            let mut certified = CertifiedKey::new(chain, key);
+            certified.keys_match().map_err(|source| TlsError::Certificate { path: path(), source })?;
+            certified.ocsp = file.ocsp.as_deref().map(files::staple).transpose()?;
+            let certified = Arc::new(certified);
+            for name in dns_names(&certified) {
+                // The first certificate of a name wins, as the first is the default.
+                match name.strip_prefix("*.") {
+                    Some(parent) => wildcard.entry(parent.into()).or_insert_with(|| Arc::clone(&certified)),
+                    None => exact.entry(name.into()).or_insert_with(|| Arc::clone(&certified)),
+                };
+            }
+            default.get_or_insert(certified);
+        }
+        let default = default.ok_or_else(|| TlsError::Name("no certificate".to_owned()))?;
+        Ok(Self { exact, wildcard, default, strict })
     }
 
     fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let names = self.names.load();
         let found = name.and_then(|name| {
-            let parent = || name.split_once('.').and_then(|(_, parent)| names.wildcard.get(parent));
-            names.exact.get(name).or_else(parent)
+            let parent = || name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
+            self.exact.get(name).or_else(parent)
         });
         match (found, name) {
             (Some(key), _) => Some(Arc::clone(key)),
             (None, Some(_)) if self.strict => None,
-            (None, _) => Some(Arc::clone(&names.default)),
+            (None, _) => Some(Arc::clone(&self.default)),
         }
     }
 }
@@ -72,30 +69,6 @@ impl ResolvesServerCert for Certificates {
         // rustls gives the name in lower case.
         self.find(hello.server_name())
     }
-}
-
-fn read_all(files: &[CertificateFiles]) -> Result<Names, TlsError> {
-    let (mut exact, mut wildcard, mut default) = (HashMap::new(), HashMap::new(), None);
-    for file in files {
-        let path = || file.certificate.display().to_string();
-        let chain = files::chain(&file.certificate)?;
-        let key = files::key(file.key.as_ref().unwrap_or(&file.certificate))?;
-        let key = any_supported_type(&key).map_err(|source| TlsError::Certificate { path: path(), source })?;
-        let mut certified = CertifiedKey::new(chain, key);
-        certified.keys_match().map_err(|source| TlsError::Certificate { path: path(), source })?;
-        certified.ocsp = file.ocsp.as_deref().map(files::staple).transpose()?;
-        let certified = Arc::new(certified);
-        for name in dns_names(&certified) {
-            // The first certificate of a name wins, as the first is the default.
-            match name.strip_prefix("*.") {
-                Some(parent) => wildcard.entry(parent.into()).or_insert_with(|| Arc::clone(&certified)),
-                None => exact.entry(name.into()).or_insert_with(|| Arc::clone(&certified)),
-            };
-        }
-        default.get_or_insert(certified);
-    }
-    let default = default.ok_or_else(|| TlsError::Name("no certificate".to_owned()))?;
-    Ok(Names { exact, wildcard, default })
 }
 
 /// The DNS names of a certificate in lower case; none where it has none or cannot be read (it still serves as the default).
@@ -123,8 +96,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let all =
             vec![files(folder.path(), "a", &["a.test", "*.wild.test"]), files(folder.path(), "b", &["b.test", "x.wild.test"])];
-        let lax = Certificates::load(all.clone(), false).unwrap();
-        let strict = Certificates::load(all, true).unwrap();
+        let lax = Certificates::load(&all, false).unwrap();
+        let strict = Certificates::load(&all, true).unwrap();
         let leaf = |c: &Certificates, name: Option<&str>| c.find(name).map(|k| k.cert[0].clone());
         let (a, b) = (leaf(&lax, Some("a.test")).unwrap(), leaf(&lax, Some("b.test")).unwrap());
         assert_ne!(a, b);
@@ -136,21 +109,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_file_changes_nothing() {
+    fn a_bad_file_is_named_and_never_shown() {
         let folder = tempfile::tempdir().unwrap();
         let one = files(folder.path(), "a", &["a.test"]);
         let other = files(folder.path(), "b", &["a.test"]);
-        let certificates = Certificates::load(vec![one.clone()], false).unwrap();
-        let before = certificates.find(None).unwrap().cert[0].clone();
         fs::copy(other.key.as_ref().unwrap(), one.key.as_ref().unwrap()).unwrap();
-        let error = certificates.reload().unwrap_err().to_string();
+        let error = Certificates::load(std::slice::from_ref(&one), false).unwrap_err().to_string();
         assert!(error.contains("a.pem"), "{error}");
-        assert_eq!(certificates.find(None).unwrap().cert[0], before);
-        fs::copy(&other.certificate, &one.certificate).unwrap();
-        certificates.reload().unwrap();
-        assert_ne!(certificates.find(None).unwrap().cert[0], before);
         fs::write(one.key.as_ref().unwrap(), "hunter2").unwrap();
-        let error = certificates.reload().unwrap_err().to_string();
+        let error = Certificates::load(&[one], false).unwrap_err().to_string();
         assert!(error.contains("a.key") && !error.contains("hunter2"), "{error}");
     }
 }

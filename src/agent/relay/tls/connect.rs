@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::files::{self, CertificateFiles};
 use super::unverified::Unverified;
+use super::watch::{Looked, WatchedFiles};
 use super::{H2, HTTP_11, MinVersion, TlsError};
 use crate::agent::relay::stream::Socket;
 
@@ -28,11 +31,23 @@ pub struct ConnectConfig {
     pub client: Option<CertificateFiles>,
 }
 
+impl ConnectConfig {
+    fn files(&self) -> Vec<PathBuf> {
+        self.ca_file.iter().cloned().chain(self.client.iter().flat_map(CertificateFiles::paths)).collect()
+    }
+}
+
+/// Numbers all settings that there ever were.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
 /// Makes TLS connections to the servers of a pool.
-#[derive(Clone)]
 pub struct TlsToServer {
-    connector: TlsConnector,
+    config: ConnectConfig,
+    client: ArcSwap<ClientConfig>,
     name: ServerName<'static>,
+    files: WatchedFiles,
+    /// See [`TlsToServer::id`].
+    id: AtomicU64,
 }
 
 impl std::fmt::Debug for TlsToServer {
@@ -46,27 +61,32 @@ impl TlsToServer {
     /// [`TlsError`] where files cannot be read or the name is none.
     pub fn new(config: &ConnectConfig) -> Result<Self, TlsError> {
         let name = ServerName::try_from(config.server_name.clone()).map_err(|_| TlsError::Name(config.server_name.clone()))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(config.min_version.versions())?;
-        let builder = match &config.ca_file {
-            Some(path) => builder.with_root_certificates(files::authorities(path)?),
-            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
-        };
-        let mut client = match &config.client {
-            None => builder.with_no_client_auth(),
-            Some(file) => {
-                let chain = files::chain(&file.certificate)?;
-                let key = files::key(file.key.as_ref().unwrap_or(&file.certificate))?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|source| TlsError::Certificate { path: file.certificate.display().to_string(), source })?
-            }
-        };
-        if config.http {
-            client.alpn_protocols = if config.http2 { vec![H2.to_vec(), HTTP_11.to_vec()] } else { vec![HTTP_11.to_vec()] };
-        }
-        Ok(Self { connector: TlsConnector::from(Arc::new(client)), name })
+        let files = WatchedFiles::new(config.files());
+        let client = ArcSwap::from_pointee(client_config(config)?);
+        Ok(Self { config: config.clone(), client, name, files, id: AtomicU64::new(NEXT.fetch_add(1, Ordering::Relaxed)) })
+    }
+
+    pub fn config(&self) -> &ConnectConfig {
+        &self.config
+    }
+
+    /// Names the settings that new connections are made with: connections of other ones are not used again.
+    pub fn id(&self) -> u64 {
+        self.id.load(Ordering::Acquire)
+    }
+
+    /// Reads the files again if they have changed.
+    pub fn look(&self) -> Looked {
+        self.files.look(|| {
+            self.client.store(Arc::new(client_config(&self.config)?));
+            self.id.store(NEXT.fetch_add(1, Ordering::Relaxed), Ordering::Release);
+            Ok(())
+        })
+    }
+
+    /// Why the files as they are now are not used.
+    pub fn refused(&self) -> Option<String> {
+        self.files.refused()
     }
 
     /// The handshake. The caller limits its time.
@@ -74,6 +94,30 @@ impl TlsToServer {
     /// # Errors
     /// Those of the connection and of verification.
     pub async fn connect(&self, socket: Socket) -> std::io::Result<tokio_rustls::client::TlsStream<Socket>> {
-        self.connector.connect(self.name.clone(), socket).await
+        TlsConnector::from(self.client.load_full()).connect(self.name.clone(), socket).await
     }
+}
+
+fn client_config(config: &ConnectConfig) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(config.min_version.versions())?;
+    let builder = match &config.ca_file {
+        Some(path) => builder.with_root_certificates(files::authorities(path)?),
+        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+    };
+    let mut client = match &config.client {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let chain = files::chain(&file.certificate)?;
+            let key = files::key(file.key.as_ref().unwrap_or(&file.certificate))?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|source| TlsError::Certificate { path: file.certificate.display().to_string(), source })?
+        }
+    };
+    if config.http {
+        client.alpn_protocols = if config.http2 { vec![H2.to_vec(), HTTP_11.to_vec()] } else { vec![HTTP_11.to_vec()] };
+    }
+    Ok(client)
 }

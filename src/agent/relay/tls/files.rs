@@ -25,6 +25,13 @@ pub struct CertificateFiles {
     pub ocsp: Option<PathBuf>,
 }
 
+impl CertificateFiles {
+    /// All files that it is made of.
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        [Some(&self.certificate), self.key.as_ref(), self.ocsp.as_ref()].into_iter().flatten().cloned()
+    }
+}
+
 fn failed(path: &Path, why: impl ToString) -> TlsError {
     TlsError::File { path: path.display().to_string(), why: why.to_string() }
 }

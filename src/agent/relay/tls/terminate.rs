@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, WebPkiClientVerifier};
 use tokio_rustls::TlsAcceptor;
 
 use super::certificates::Certificates;
 use super::files::{self, CertificateFiles};
+use super::watch::{Looked, WatchedFiles};
 use super::{H2, HTTP_11, MinVersion, TlsError};
 use crate::agent::relay::stream::Socket;
 
@@ -41,16 +43,30 @@ pub struct TerminateConfig {
     pub strict_sni: bool,
 }
 
-/// Terminates TLS.
+impl TerminateConfig {
+    fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.certificates.iter().flat_map(CertificateFiles::paths).collect();
+        if let ClientCertificates::Optional(path) | ClientCertificates::Required(path) = &self.clients {
+            files.push(path.clone());
+        }
+        files
+    }
+}
+
+/// Terminates TLS; clones share what was read of the files.
 #[derive(Clone)]
-pub struct Terminator {
-    acceptor: TlsAcceptor,
-    certificates: Arc<Certificates>,
+pub struct Terminator(Arc<Inner>);
+
+struct Inner {
+    config: TerminateConfig,
+    tickets: TicketKeys,
+    server: ArcSwap<ServerConfig>,
+    files: WatchedFiles,
 }
 
 impl std::fmt::Debug for Terminator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Terminator").field("files", &self.certificates.files()).finish_non_exhaustive()
+        f.debug_struct("Terminator").field("config", &self.0.config).finish_non_exhaustive()
     }
 }
 
@@ -72,41 +88,32 @@ impl Terminator {
     /// # Errors
     /// [`TlsError`] where files cannot be read or do not fit together.
     pub fn new(config: &TerminateConfig, tickets: &TicketKeys) -> Result<Self, TlsError> {
-        let certificates = Arc::new(Certificates::load(config.certificates.clone(), config.strict_sni)?);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(config.min_version.versions())?;
-        let builder = match &config.clients {
-            ClientCertificates::No => builder.with_no_client_auth(),
-            ClientCertificates::Optional(path) | ClientCertificates::Required(path) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(files::authorities(path)?), provider);
-                let verifier = if matches!(config.clients, ClientCertificates::Optional(_)) {
-                    verifier.allow_unauthenticated()
-                } else {
-                    verifier
-                };
-                let verifier =
-                    verifier.build().map_err(|e| TlsError::File { path: path.display().to_string(), why: e.to_string() })?;
-                builder.with_client_cert_verifier(verifier)
-            }
-        };
-        let mut server = builder.with_cert_resolver(Arc::clone(&certificates) as _);
-        server.ticketer = Arc::clone(&tickets.0);
-        server.session_storage = ServerSessionMemoryCache::new(SESSIONS);
-        // One ticket is enough: a client that wants to resume twice at once does a handshake more.
-        server.send_tls13_tickets = 1;
-        if config.http {
-            server.alpn_protocols = if config.http2 { vec![H2.to_vec(), HTTP_11.to_vec()] } else { vec![HTTP_11.to_vec()] };
-        }
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), certificates })
+        let files = WatchedFiles::new(config.files());
+        let server = ArcSwap::from_pointee(server_config(config, tickets)?);
+        Ok(Self(Arc::new(Inner { config: config.clone(), tickets: tickets.clone(), server, files })))
     }
 
-    /// Reads the certificates again; see [`Certificates::reload`].
+    pub fn config(&self) -> &TerminateConfig {
+        &self.0.config
+    }
+
+    /// Reads the files again and uses what is in them for every handshake from now on.
     ///
     /// # Errors
     /// [`TlsError`]; nothing has changed then.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.certificates.reload()
+        self.0.server.store(Arc::new(server_config(&self.0.config, &self.0.tickets)?));
+        Ok(())
+    }
+
+    /// Reads the files again if they have changed.
+    pub fn look(&self) -> Looked {
+        self.0.files.look(|| self.reload())
+    }
+
+    /// Why the files as they are now are not used.
+    pub fn refused(&self) -> Option<String> {
+        self.0.files.refused()
     }
 
     /// The handshake. The caller limits its time.
@@ -114,6 +121,36 @@ impl Terminator {
     /// # Errors
     /// What the client did wrong, or the connection's.
     pub async fn accept(&self, socket: Socket) -> std::io::Result<tokio_rustls::server::TlsStream<Socket>> {
-        self.acceptor.accept(socket).await
+        TlsAcceptor::from(self.0.server.load_full()).accept(socket).await
     }
+}
+
+fn server_config(config: &TerminateConfig, tickets: &TicketKeys) -> Result<ServerConfig, TlsError> {
+    let certificates = Arc::new(Certificates::load(&config.certificates, config.strict_sni)?);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(config.min_version.versions())?;
+    let builder = match &config.clients {
+        ClientCertificates::No => builder.with_no_client_auth(),
+        ClientCertificates::Optional(path) | ClientCertificates::Required(path) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(files::authorities(path)?), provider);
+            let verifier = if matches!(config.clients, ClientCertificates::Optional(_)) {
+                verifier.allow_unauthenticated()
+            } else {
+                verifier
+            };
+            let verifier =
+                verifier.build().map_err(|e| TlsError::File { path: path.display().to_string(), why: e.to_string() })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut server = builder.with_cert_resolver(certificates);
+    server.ticketer = Arc::clone(&tickets.0);
+    server.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+    // One ticket is enough: a client that wants to resume twice at once does a handshake more.
+    server.send_tls13_tickets = 1;
+    if config.http {
+        server.alpn_protocols = if config.http2 { vec![H2.to_vec(), HTTP_11.to_vec()] } else { vec![HTTP_11.to_vec()] };
+    }
+    Ok(server)
 }

@@ -19,7 +19,7 @@ use super::backend::{Held, ThreadPool};
 use super::deadline::Deadline;
 use super::http::backend::{Lease, ServerOutcome};
 use super::pool::Request;
-use super::session::{Session, Sessions};
+use super::session::{Closing, Session, Sessions};
 
 /// The largest datagram.
 const DATAGRAM: usize = 65_535;
@@ -40,7 +40,7 @@ pub struct UdpSite {
     pub silence: Duration,
     /// Room for sessions over all threads.
     pub room: Option<Arc<Semaphore>>,
-    pub closing: Rc<Cell<bool>>,
+    pub closing: Rc<Closing>,
 }
 
 struct Flow {

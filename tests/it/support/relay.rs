@@ -1,12 +1,13 @@
-//! A relay of its own for each test: real data threads and sockets, with servers that are given by address.
+//! A relay of its own for a test: real data threads and sockets, with servers that are given by address.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use lbdeck::agent::relay::content::cache::Cache;
 use lbdeck::agent::relay::http::backend::{Ask, Backend, Lease, NoServer, ServerOutcome};
 use lbdeck::agent::relay::http::exchange::Patience;
 use lbdeck::agent::relay::http::forward::Connection;
@@ -15,9 +16,14 @@ use lbdeck::agent::relay::http::serve::serve_connection;
 use lbdeck::agent::relay::http::site::{ClientTimeouts, Http2Limits, Site};
 use lbdeck::agent::relay::http::upstream::{ServerAddress, Target};
 use lbdeck::agent::relay::listener::{Acceptor, ListenAddress, ListenSockets};
+use lbdeck::agent::relay::log::{AccessLog, Load};
+use lbdeck::agent::relay::metrics::Registry;
+use lbdeck::agent::relay::protect::{ProtectConfig, Protection};
+use lbdeck::agent::relay::record::Records;
+use lbdeck::agent::relay::route::forwarded::Forwarding;
 use lbdeck::agent::relay::route::{Route, Router};
 use lbdeck::agent::relay::runtime::Threads;
-use lbdeck::agent::relay::session::Sessions;
+use lbdeck::agent::relay::session::{Closing, Sessions};
 use lbdeck::agent::relay::stream::Stream;
 use lbdeck::agent::relay::tls::terminate::Terminator;
 
@@ -36,7 +42,7 @@ pub fn target(address: ServerAddress) -> Target {
     }
 }
 
-/// Servers in turn.
+/// Servers in turn, named s1, s2 and so on.
 pub struct Turns {
     name: Arc<str>,
     targets: Vec<Target>,
@@ -59,7 +65,7 @@ impl Backend for Turns {
         let at = self.next.get();
         self.next.set(at + 1);
         let target = self.targets.get(at % self.targets.len().max(1)).ok_or(NoServer::Down)?.clone();
-        Ok(Turn { target, name: format!("s{}", at % self.targets.len()).into() })
+        Ok(Turn { target, name: format!("s{}", at % self.targets.len() + 1).into() })
     }
     fn may_retry(&self, attempt: u32) -> bool {
         attempt < self.retries
@@ -89,7 +95,9 @@ impl Lease for Turn {
 /// What a test sets apart from the defaults.
 #[derive(Clone)]
 pub struct Setting {
-    pub targets: Vec<Target>,
+    /// Servers by the name of their pool.
+    pub pools: Vec<(&'static str, Vec<Target>)>,
+    pub routes: Vec<Route>,
     pub heads: HeadLimits,
     pub body_limit: u64,
     pub timeouts: ClientTimeouts,
@@ -98,12 +106,29 @@ pub struct Setting {
     pub retries: u32,
     pub threads: usize,
     pub tls: Option<Terminator>,
+    pub protect: Option<ProtectConfig>,
+    pub forwarding: Forwarding,
+    pub request_id: Option<Box<str>>,
+    pub log: Option<Arc<AccessLog>>,
+    pub registry: Arc<Registry>,
 }
 
 impl Setting {
+    /// Everything goes to these servers.
     pub fn to(targets: Vec<Target>) -> Self {
+        Self::of(vec![("web", targets)], vec![Route::to_pool("all", "web")])
+    }
+
+    /// Pools of one server each, behind routes.
+    pub fn routed(pools: &[(&'static str, SocketAddr)], routes: Vec<Route>) -> Self {
+        let pools = pools.iter().map(|(name, address)| (*name, vec![target(ServerAddress::Tcp(*address))]));
+        Self { retries: 0, ..Self::of(pools.collect(), routes) }
+    }
+
+    fn of(pools: Vec<(&'static str, Vec<Target>)>, routes: Vec<Route>) -> Self {
         Self {
-            targets,
+            pools,
+            routes,
             heads: HeadLimits::default(),
             body_limit: u64::MAX,
             timeouts: ClientTimeouts::default(),
@@ -112,6 +137,11 @@ impl Setting {
             retries: 2,
             threads: 1,
             tls: None,
+            protect: None,
+            forwarding: Forwarding::default(),
+            request_id: None,
+            log: None,
+            registry: Arc::new(Registry::new(1)),
         }
     }
 
@@ -132,34 +162,40 @@ impl Setting {
     }
 
     fn site(&self) -> Site<Turns> {
-        let pool = Turns {
-            name: "web".into(),
-            targets: self.targets.clone(),
-            next: Cell::new(0),
-            retries: self.retries,
-            server_timeout: self.server_timeout,
-        };
+        let place = |name: &str| self.pools.iter().position(|(n, _)| *n == name);
+        let router = Arc::new(Router::new(self.routes.clone(), place).unwrap());
+        let protection = |config: &ProtectConfig| Arc::new(Protection::new(config.clone(), None, Instant::now()));
+        let log = self.log.as_ref().map(|log| (log.thread(0), Rc::new(|_: &_| Load::default()) as _));
+        let pools = self.pools.iter().map(|(name, targets)| {
+            Rc::new(Turns {
+                name: (*name).into(),
+                targets: targets.clone(),
+                next: Cell::new(0),
+                retries: self.retries,
+                server_timeout: self.server_timeout,
+            })
+        });
         Site {
             listener: "main".into(),
             heads: self.heads,
             body_limit: self.body_limit,
             timeouts: self.timeouts,
             http2: self.http2,
-            router: Arc::new(Router::new(vec![Route::to_pool("all", "web")], |_| Some(0)).unwrap()),
-            route_protection: vec![None],
-            caches: vec![None],
-            request_id: None,
-            protection: None,
-            forwarding: Default::default(),
+            route_protection: router.routes().iter().map(|r| r.protect.as_ref().map(protection)).collect(),
+            caches: router.routes().iter().map(|r| r.cache.clone().map(Cache::new)).collect(),
+            protection: self.protect.as_ref().map(protection),
+            forwarding: self.forwarding.clone(),
+            request_id: self.request_id.clone(),
             error_pages: Default::default(),
-            pools: vec![Rc::new(pool)],
-            recorder: None,
+            pools: pools.collect(),
+            recorder: Some(Rc::new(Records::new("main".into(), 0, Arc::clone(&router), &self.registry, log))),
+            router,
         }
     }
 }
 
 async fn accept(acceptor: Acceptor, setting: Setting) {
-    let (site, closing, sessions) = (Rc::new(setting.site()), Rc::new(Cell::new(false)), Sessions::here());
+    let (site, closing, sessions) = (Rc::new(setting.site()), Rc::<Closing>::default(), Sessions::here());
     loop {
         let accepted = acceptor.accept().await;
         let (site, closing, sessions, tls) = (Rc::clone(&site), Rc::clone(&closing), Rc::clone(&sessions), setting.tls.clone());
