@@ -74,7 +74,7 @@ fn bench(c: &mut Criterion) {
     });
     let (rows, _) = servers_state::parse(&state_text).unwrap();
     let mut known = Known::default();
-    known.learn(&Picture::of(&table, Some(&rows), &Known::default()).pools);
+    known.learn(&table, &Picture::of(&table, Some(&rows), &Known::default()).pools);
     group.bench_function("typed observation of a parsed table", |b| {
         b.iter(|| Picture::of(&table, Some(&rows), &known));
     });
@@ -83,7 +83,7 @@ fn bench(c: &mut Criterion) {
         b.iter_with_setup(
             || text.clone(),
             |text| {
-                let table = StatTable::parse(text).unwrap();
+                let table = StatTable::parse_at(text, 0, known.header()).unwrap();
                 let (rows, _) = servers_state::parse(&state_text).unwrap();
                 let picture = Picture::of(&table, Some(&rows), &known);
                 (table, picture)

@@ -45,7 +45,7 @@ fn is_shown(text: &str) {
 
 pub fn stats_csv(bytes: &[u8]) {
     let Ok(table) = StatTable::parse(bytes.to_vec()) else { return };
-    let names = table.columns().iter().filter(|n| !n.is_empty() && &***n != "-").count();
+    let names = table.header().columns().iter().filter(|n| !n.is_empty() && &***n != "-").count();
     for row in 0..table.len().min(50) {
         let fields = table.row(row as u32);
         assert!(fields.len() <= names);
@@ -60,7 +60,7 @@ pub fn stats_csv(bytes: &[u8]) {
     }
     // A second reading that knows the names is the same picture.
     let mut known = Known::default();
-    known.learn(&picture.pools);
+    known.learn(&table, &picture.pools);
     let again = Picture::of(&table, None, &known);
     assert_eq!(format!("{again:?}"), format!("{picture:?}"));
 }

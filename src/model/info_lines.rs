@@ -2,9 +2,9 @@
 
 use serde::{Serialize, Serializer};
 
-/// Stand between name and value, and behind a value. Sanitised text has no control characters.
+/// Stand before a name, and between name and value. Sanitised text has no control characters.
+const BEGIN: char = '\u{1e}';
 const BETWEEN: char = '\u{1f}';
-const END: char = '\u{1e}';
 
 /// `Name: value` lines in the engine's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,16 +16,19 @@ impl InfoLines {
     }
     /// Name and value are sanitised already.
     pub fn push(&mut self, name: &str, value: &str) {
+        self.0.push(BEGIN);
         self.0.push_str(name);
         self.0.push(BETWEEN);
         self.0.push_str(value);
-        self.0.push(END);
     }
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.split_terminator(END).filter_map(|line| line.split_once(BETWEEN))
+        self.0.split(BEGIN).filter_map(|line| line.split_once(BETWEEN))
     }
+    /// The first of that name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+        let before = format!("{BEGIN}{name}{BETWEEN}");
+        let at = memchr::memmem::find(self.0.as_bytes(), before.as_bytes())?;
+        self.0.get(at + before.len()..)?.split(BEGIN).next()
     }
     pub fn len(&self) -> usize {
         self.iter().count()
@@ -68,6 +71,7 @@ mod tests {
         assert_eq!(info.iter().collect::<Vec<_>>(), [("Name", "HAProxy"), ("node", ""), ("a: b", "c: d"), ("Name", "again")]);
         assert_eq!((info.get("Name"), info.get("a: b"), info.get("none"), info.len()), (Some("HAProxy"), Some("c: d"), None, 4));
         assert_eq!(serde_json::to_string(&info).unwrap(), r#"[["Name","HAProxy"],["node",""],["a: b","c: d"],["Name","again"]]"#);
+        assert_eq!((info.get("Nam"), info.get("ame"), info.get("")), (None, None, None));
         assert!(InfoLines::default().is_empty() && InfoLines::default().get("").is_none());
     }
 }

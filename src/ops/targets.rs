@@ -64,9 +64,11 @@ pub fn servers<'v>(selector: &Selector, nodes: &[&'v Arc<NodeView>]) -> Result<V
     }
     let unread: Vec<&str> = nodes.iter().filter(|n| n.last.is_none()).map(|n| n.meta.name.as_str()).collect();
     if unread.len() == nodes.len() {
+        let problem = nodes.iter().find_map(|n| n.problem.as_ref());
+        let why = problem.map(|p| format!(": {}", p.what)).unwrap_or_default();
         return Err(PlanError::Unreachable {
-            what: format!("no node could be read ({})", unread.join(", ")),
-            hint: nodes.iter().find_map(|n| n.problem.as_ref()).map(|p| p.hint.clone().unwrap_or_else(|| p.what.clone())),
+            what: format!("no node could be read ({}){why}", unread.join(", ")),
+            hint: problem.and_then(|p| p.hint.clone()),
         });
     }
     let on = match unread.as_slice() {

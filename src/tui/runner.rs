@@ -28,8 +28,8 @@ use super::view;
 const QUEUE: usize = 1024;
 /// Ages grow and live lists are asked for again at this pace.
 const TICK: Duration = Duration::from_millis(500);
-/// A new picture is taken in no sooner than so many times what the last one cost: at most a fortieth of a core.
-const PICTURE_SHARE: u32 = 40;
+/// A new picture is taken in no sooner than so many times what the last one cost: at most an eightieth of a core.
+const PICTURE_SHARE: u32 = 80;
 /// How long leaving waits for operations that were asked to stop, and for what is written after they end.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A process that was told to stop has stopped by then, in its own time.

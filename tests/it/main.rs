@@ -16,6 +16,7 @@ mod http;
 mod lab;
 mod layering;
 mod ops;
+mod over_ssh;
 mod relay_http;
 mod relay_policy;
 mod relay_pool;

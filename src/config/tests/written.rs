@@ -116,7 +116,7 @@ proptest::proptest! {
 
     #[test]
     fn any_text_that_is_written_reads_back(name in "[^\\p{C}/*?\\[\\]{}!,\\\\\"'\\s-][^\\p{C}/*?\\[\\]{}!,\\\\\"'\\s]{0,12}", tag in "[a-z0-9:#&~=<>.-]{1,6}", user in "[^\\p{C}\\s-][^\\p{C}\\s]{0,8}", port: u16) {
-        let mut fleet = read("nodes: [{name: a, ssh: true}, {name: b, local: true}]").unwrap();
+        let mut fleet = read("nodes: [{name: a, ssh: true}, {name: longer-than-any-made-up, local: true}]").unwrap();
         let node = &mut fleet.nodes[0];
         node.meta.name = name.as_str().into();
         node.meta.address = "lb".into();

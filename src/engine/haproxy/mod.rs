@@ -19,6 +19,7 @@ mod queries;
 mod reading;
 mod replies;
 mod socket;
+mod spare;
 mod words;
 
 use std::path::{Path, PathBuf};

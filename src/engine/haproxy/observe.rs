@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{AdminState, Check, Drift, FrontendObs, Gauges, PoolObs, ServerName, ServerObs, ServerStatus};
 
 use super::parse::servers_state::ServerState;
-use super::parse::stats_csv::{ABSENT, Column, Row, StatTable};
+use super::parse::stats_csv::{ABSENT, Column, Header, Row, StatTable};
 use super::parse::status;
 use super::parse::text::{clean, narrow, number};
 
@@ -15,7 +15,8 @@ const FRONTEND: u64 = 0;
 const BACKEND: u64 = 1;
 const SERVER: u64 = 2;
 
-/// Columns that a reading looks at, resolved once for each table.
+/// Columns that a reading looks at, resolved once for each header.
+#[derive(Debug)]
 struct Columns {
     pxname: Column,
     svname: Column,
@@ -59,10 +60,10 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(table: &StatTable) -> Columns {
+    fn of(header: &Header) -> Columns {
         let mut last = 0;
         let mut c = |name: &str| {
-            let column = table.column(name);
+            let column = header.column(name);
             last = if column == ABSENT { last } else { last.max(column) };
             column
         };
@@ -147,7 +148,11 @@ impl Picture {
     /// `states` is None where they could not be had: the administrative state is then derived from `status`.
     /// `known` has servers' names and addresses of the last reading, shared so that a fleet's exist once.
     pub fn of(table: &StatTable, states: Option<&[ServerState<'_>]>, known: &Known) -> Picture {
-        let columns = Columns::of(table);
+        let columns = match &known.columns {
+            Some(columns) if Arc::ptr_eq(&known.header, table.header()) => columns.clone(),
+            _ => Arc::new(Columns::of(table.header())),
+        };
+        let columns = &*columns;
         let mut states = states.map(|all| States { all, next: 0, index: None });
         let mut picture = Picture::default();
         let mut open: Option<PoolObs> = None;
@@ -159,18 +164,18 @@ impl Picture {
             index += 1;
             let pool = row.raw(columns.pxname);
             match number(row.raw(columns.kind)) {
-                Some(FRONTEND) => picture.frontends.push(frontend(&row, &columns, at)),
+                Some(FRONTEND) => picture.frontends.push(frontend(&row, columns, at)),
                 Some(SERVER) => {
                     let name = row.raw(columns.svname);
                     let state = states.as_mut().and_then(|s| s.find(pool, name));
                     let shared = before.next().filter(|s| s.name.as_str().as_bytes() == name);
-                    let server = server(&row, &columns, at, state, shared);
+                    let server = server(&row, columns, at, state, shared);
                     if open
                         .as_ref()
                         .is_none_or(|p| p.name.as_str().as_bytes() != pool && p.name.as_str() != row.text(columns.pxname))
                     {
                         picture.pools.extend(open.take());
-                        let mut new = empty_pool(&row.text(columns.pxname), &row, &columns);
+                        let mut new = empty_pool(&row.text(columns.pxname), &row, columns);
                         new.servers.reserve_exact(known.counts.get(picture.pools.len()).copied().unwrap_or(0));
                         open = Some(new);
                     }
@@ -184,10 +189,10 @@ impl Picture {
                         Some(pool) if pool.name.as_str() == text => pool,
                         other => {
                             picture.pools.extend(other);
-                            empty_pool(&text, &row, &columns)
+                            empty_pool(&text, &row, columns)
                         }
                     };
-                    finish_pool(&mut pool, &row, &columns, at);
+                    finish_pool(&mut pool, &row, columns, at);
                     picture.pools.push(pool);
                 }
                 _ => {} // listeners (`option socket-stats`) and whatever comes after
@@ -198,9 +203,12 @@ impl Picture {
     }
 }
 
-/// All servers in the order of the statistics, and how many each pool has: what one reading teaches the next.
+/// What one reading teaches the next: the header, all servers in the order of the statistics, and how many each pool has.
 #[derive(Debug, Default)]
 pub struct Known {
+    header: Arc<Header>,
+    /// Of that header.
+    columns: Option<Arc<Columns>>,
     servers: Vec<KnownServer>,
     counts: Vec<usize>,
 }
@@ -223,8 +231,17 @@ impl KnownServer {
 }
 
 impl Known {
+    /// The header that the next table should share.
+    pub fn header(&self) -> &Arc<Header> {
+        &self.header
+    }
+
     /// Learns from a reading; next to nothing to do where it shares all with the one before.
-    pub fn learn(&mut self, pools: &[PoolObs]) {
+    pub fn learn(&mut self, table: &StatTable, pools: &[PoolObs]) {
+        if self.columns.is_none() || !Arc::ptr_eq(&self.header, table.header()) {
+            self.header = table.header().clone();
+            self.columns = Some(Arc::new(Columns::of(&self.header)));
+        }
         let servers = || pools.iter().flat_map(|p| &p.servers);
         let counts = || pools.iter().map(|p| p.servers.len());
         let same = self.counts.iter().copied().eq(counts()) && self.servers.iter().zip(servers()).all(|(k, s)| k.is_of(s));
@@ -413,7 +430,7 @@ mod tests {
         assert!(a.admin_exact && !new.admin_exact, "a server that came between the two replies");
 
         let mut known = Known::default();
-        known.learn(&picture.pools);
+        known.learn(&table, &picture.pools);
         let again = Picture::of(&table, Some(&states), &known);
         assert!(known.servers.iter().zip(&again.pools[0].servers).all(|(k, s)| k.is_of(s)), "names and addresses exist once");
         let pointer = |p: &Picture, i: usize| p.pools[0].servers[i].name.as_str().as_ptr();

@@ -49,7 +49,8 @@ impl Page {
             _ => ";csv".to_owned(),
         };
         let (csv, page) = tokio::try_join!(self.get(&scope, deadline), self.get(NO_POOL, deadline))?;
-        let table = StatTable::parse(csv).map_err(|e| self.malformed(e.to_string()))?;
+        let header = lock(&self.known).header().clone();
+        let table = StatTable::parse_at(csv, 0, &header).map_err(|e| self.malformed(e.to_string()))?;
         let picture = Picture::of(&table, None, &lock(&self.known));
         let mut page = head(&page);
         page.admin = self.may_change(&page, &picture, deadline).await?;
@@ -63,7 +64,11 @@ impl Page {
         }
         let mut reading = Reading { engine: engine(&page, level), picture, table: Some(table), notes, started_at: None };
         match want {
-            Want::All => lock(&self.known).learn(&reading.picture.pools),
+            Want::All => {
+                if let Some(table) = &reading.table {
+                    lock(&self.known).learn(table, &reading.picture.pools);
+                }
+            }
             Want::Pool(pool) => reading.keep_only(pool),
         }
         Ok(reading)

@@ -86,7 +86,8 @@ fn understand(socket: &Socket, reply: Vec<u8>, memory: &Memory, pool: Option<&st
             notes,
         });
     }
-    let mut table = StatTable::parse_at(reply, start).map_err(malformed)?;
+    let header = lock(&memory.known).header().clone();
+    let mut table = StatTable::parse_at(reply, start, &header).map_err(malformed)?;
     let (picture, level) = {
         let (states, rest) = match servers_state::parse(table.tail()) {
             Ok((states, rest)) => (Some(states), rest),
@@ -137,7 +138,7 @@ fn engine(info: Info, level: SocketLevel) -> EngineInfo {
 }
 
 fn remember(memory: &Memory, picture: &Picture, table: &StatTable) {
-    lock(&memory.known).learn(&picture.pools);
+    lock(&memory.known).learn(table, &picture.pools);
     let column = table.column("iid");
     let mut reader = table.reader(column);
     let mut numbers = lock(&memory.numbers);

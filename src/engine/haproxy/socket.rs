@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::spare;
 use crate::engine::EngineError;
 use crate::transport::{BoxStream, Endpoint, Transport, TransportError};
 
 /// Largest buffer that is reserved because the last reply was as long.
 const MAX_RESERVE: usize = 8 << 20;
+
+/// Room in a buffer below which it grows before the next read.
+const LEAST_ROOM: usize = 4 << 10;
 
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -63,12 +67,12 @@ impl Socket {
         let work = async {
             let mut stream = self.open(deadline).await?;
             self.write(&mut stream, format!("{line}\n").as_bytes()).await?;
-            let mut reply = Vec::with_capacity(self.expect.load(Ordering::Relaxed).min(MAX_RESERVE));
+            let mut reply = spare::take(self.expect.load(Ordering::Relaxed).min(MAX_RESERVE));
             while self.read(&mut stream, &mut reply, line).await? {}
             if reply.is_empty() {
                 return Err(self.closed("the connection was closed without an answer"));
             }
-            self.expect.store(reply.len() + (reply.len() >> 4) + 4096, Ordering::Relaxed);
+            self.expect.store(reply.len() + (reply.len() >> 4) + LEAST_ROOM, Ordering::Relaxed);
             Ok(reply)
         };
         self.timed(deadline, line, work).await
@@ -128,7 +132,8 @@ impl Socket {
 
     /// Appends what has arrived; false at the end.
     async fn read(&self, stream: &mut BoxStream, into: &mut Vec<u8>, doing: &str) -> Result<bool, TransportError> {
-        if into.capacity() - into.len() < 16 << 10 {
+        // A reply of the expected length must not be moved only to see its end.
+        if into.capacity() - into.len() < LEAST_ROOM {
             into.reserve(64 << 10);
         }
         let n = stream.read_buf(into).await.map_err(|e| self.closed(&format!("reading: {e}")))?;

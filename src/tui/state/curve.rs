@@ -28,18 +28,20 @@ impl Curves {
         let Some(newest) = nodes.iter().filter_map(|samples| samples.last()).map(|s| s.at).max() else {
             return Curves::default();
         };
-        let times: Vec<Option<Instant>> = (0..POINTS).rev().map(|back| newest.checked_sub(step * back)).collect();
+        // Samples of this time count for a point: after the first, and not after the second.
+        let times: Vec<Option<(Instant, Instant)>> = (0..POINTS)
+            .rev()
+            .map(|back| Some((newest.checked_sub(step * (back + HOLDS))?, newest.checked_sub(step * back)?)))
+            .collect();
         let mut points: Vec<Option<[u32; 4]>> = vec![None; times.len()];
         for samples in nodes {
             let mut at = 0;
             for (point, time) in points.iter_mut().zip(&times) {
-                let Some(time) = *time else { continue };
-                while samples.get(at + 1).is_some_and(|next| next.at <= time) {
+                let Some((after, until)) = *time else { continue };
+                while samples.get(at + 1).is_some_and(|next| next.at <= until) {
                     at += 1;
                 }
-                if let Some(sample) = samples.get(at)
-                    && time.checked_duration_since(sample.at).is_some_and(|age| age < step * HOLDS)
-                {
+                if let Some(sample) = samples.get(at).filter(|s| after < s.at && s.at <= until) {
                     let [rate, sessions, latency, errors] = point.unwrap_or_default();
                     *point = Some([
                         rate.saturating_add(sample.rate),

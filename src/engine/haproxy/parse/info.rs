@@ -26,11 +26,12 @@ impl Info {
             if i >= MAX_LINES {
                 return Err(ParseError::new(REPLY, i + 1, "more lines than any version prints"));
             }
-            let Some(colon) = memchr::memchr(b':', line) else {
-                return Err(ParseError::new(REPLY, i + 1, format!("no 'Name: value': '{}'", clean(head(line)))));
+            let line = clean(line);
+            let Some((name, value)) = line.split_once(':') else {
+                let start: String = line.chars().take(80).collect();
+                return Err(ParseError::new(REPLY, i + 1, format!("no 'Name: value': '{start}'")));
             };
-            let (name, value) = line.split_at(colon);
-            lines.push(&clean(name), &clean(value.get(1..).unwrap_or_default().trim_ascii()));
+            lines.push(name, value.trim_ascii());
         }
         let info = Info(lines);
         if info.get("Name").is_none() && info.get("Version").is_none() {
@@ -58,10 +59,6 @@ impl Info {
     pub fn started_at(&self) -> Option<i64> {
         self.get("Start_time_sec")?.parse().ok()
     }
-}
-
-fn head(line: &[u8]) -> &[u8] {
-    line.get(..80).unwrap_or(line)
 }
 
 /// (major, minor) of a version such as `2.6.12-1+deb12u4`, `3.0-dev5` or `HAProxy version 2.9.1, released …`.

@@ -1,7 +1,7 @@
 //! `show servers state`: the exact administrative state of each server, a *decimal* bit mask.
 
 use super::ParseError;
-use super::text::{Lines, clean, cut, narrow, part};
+use super::text::{Cuts, Lines, clean, narrow};
 
 const REPLY: &str = "show servers state";
 
@@ -82,19 +82,18 @@ pub fn parse(text: &[u8]) -> Result<(Vec<ServerState<'_>>, &[u8]), ParseError> {
     }
     let layout = Layout::parse(next(&mut lines)?)?;
     let mut states = Vec::with_capacity(lines.rest().len() / 80);
-    let mut ends = Vec::with_capacity(layout.count + 8);
+    let mut words = Cuts::default();
     loop {
         let line = next(&mut lines)?;
         if line.is_empty() {
             return Ok((states, lines.rest()));
         }
-        ends.clear();
-        cut::<b' '>(line, usize::MAX, &mut ends);
-        if ends.len() < layout.count {
-            let what = format!("the line has {} words, the header {}", ends.len(), layout.count);
+        words.cut::<b' '>(line, usize::MAX);
+        if words.count() < layout.count {
+            let what = format!("the line has {} words, the header {}", words.count(), layout.count);
             return Err(ParseError::new(REPLY, lines.number(), what));
         }
-        states.push(state(line, &ends, &layout, lines.number())?);
+        states.push(state(line, &words, &layout, lines.number())?);
     }
 }
 
@@ -102,8 +101,8 @@ fn next<'a>(lines: &mut Lines<'a>) -> Result<&'a [u8], ParseError> {
     lines.next().ok_or_else(|| ParseError::new(REPLY, lines.number() + 1, "the reply is cut"))
 }
 
-fn state<'a>(row: &'a [u8], ends: &[u32], layout: &Layout, line: usize) -> Result<ServerState<'a>, ParseError> {
-    let word = |at: usize| part(row, ends, at);
+fn state<'a>(row: &'a [u8], words: &Cuts, layout: &Layout, line: usize) -> Result<ServerState<'a>, ParseError> {
+    let word = |at: usize| words.part(row, at);
     let optional = |at: Option<usize>| at.map(word).unwrap_or_default();
     let admin = word(layout.admin);
     let admin = narrow(admin).ok_or_else(|| {

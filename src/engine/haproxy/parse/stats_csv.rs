@@ -1,30 +1,66 @@
 //! `show stat`: a table that is indexed by row when it arrives and cut into fields only where somebody looks.
 //!
 //! A console reads a hundred thousand of these rows each second, most of whose 125 columns it never shows. So a row is
-//! kept as the bytes that came; its commas are found eight bytes at a time. Quoted fields take a slower way.
+//! kept as the bytes that came; its commas are found 64 bytes at a time. Quoted fields take a slower way.
+
+use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter};
 
+use crate::engine::haproxy::spare;
 use crate::model::Fields;
 
 use super::ParseError;
-use super::text::{clean, cut, part};
+use super::text::{Cuts, MOST_PARTS, clean};
 
 const REPLY: &str = "show stat";
-/// More columns than any version has (below 400 in 3.x); more is not a statistics header.
-const MAX_COLUMNS: usize = 4096;
-
 /// Index of a column in this table; a column that the engine does not have reads as empty.
 pub type Column = usize;
 /// The column of names that are not in the header.
 pub const ABSENT: Column = usize::MAX;
 
-/// All rows of one `show stat`, by the header's names.
-pub struct StatTable {
-    text: Vec<u8>,
+/// Names of the columns. One engine prints the same in every reply: readings share it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// As it came.
+    line: Box<[u8]>,
     columns: Vec<Box<str>>,
     /// Fields that a row has, the empty one after the last comma included.
     width: usize,
+}
+
+impl Header {
+    fn parse(line: &[u8]) -> Result<Header, ParseError> {
+        let names = line.strip_prefix(b"# ").ok_or_else(|| {
+            let start = clean(line.get(..60).unwrap_or(line));
+            ParseError::new(REPLY, 1, format!("not a statistics header: '{start}'"))
+        })?;
+        let names = names.strip_suffix(b"\r").unwrap_or(names);
+        let width = memchr_iter(b',', names).count() + 1;
+        // No version has half as many (below 400 in 3.x): it is not a statistics header.
+        if width > MOST_PARTS {
+            return Err(ParseError::new(REPLY, 1, format!("{width} columns; no version has that many")));
+        }
+        let mut columns: Vec<Box<str>> = names.split(|b| *b == b',').map(|name| clean(name).into()).collect();
+        while columns.last().is_some_and(|name| name.is_empty()) {
+            columns.pop(); // the header ends with a comma
+        }
+        Ok(Header { line: line.into(), columns, width })
+    }
+
+    pub fn columns(&self) -> &[Box<str>] {
+        &self.columns
+    }
+    /// The first column of that name, or [`ABSENT`].
+    pub fn column(&self, name: &str) -> Column {
+        self.columns.iter().position(|c| &**c == name).unwrap_or(ABSENT)
+    }
+}
+
+/// All rows of one `show stat`, by the header's names.
+pub struct StatTable {
+    text: Vec<u8>,
+    header: Arc<Header>,
     rows: Vec<Span>,
     /// Some field is quoted, so commas alone do not end fields.
     quoted: bool,
@@ -40,7 +76,13 @@ struct Span {
 
 impl std::fmt::Debug for StatTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StatTable").field("columns", &self.columns.len()).field("rows", &self.rows.len()).finish()
+        f.debug_struct("StatTable").field("columns", &self.header.columns.len()).field("rows", &self.rows.len()).finish()
+    }
+}
+
+impl Drop for StatTable {
+    fn drop(&mut self) {
+        spare::give(std::mem::take(&mut self.text));
     }
 }
 
@@ -48,45 +90,37 @@ impl StatTable {
     /// Takes the reply of `show stat` (or the CSV of the statistics page). The header names the columns; every row must have
     /// as many fields as the header, so that a reply that was cut anywhere is an error and never half a row.
     pub fn parse(text: Vec<u8>) -> Result<StatTable, ParseError> {
-        Self::parse_at(text, 0)
+        Self::parse_at(text, 0, &Arc::default())
     }
 
-    /// The same where the table begins at byte `start` of a longer reply; what follows it is [`StatTable::tail`].
-    pub fn parse_at(text: Vec<u8>, start: usize) -> Result<StatTable, ParseError> {
+    /// The same where the table begins at byte `start` of a longer reply; what follows it is [`StatTable::tail`]. The
+    /// header of another reply, `known`, is shared where it is the same.
+    pub fn parse_at(text: Vec<u8>, start: usize, known: &Arc<Header>) -> Result<StatTable, ParseError> {
         let own = text.get(start..).unwrap_or_default();
         let quoted = memchr(b'"', own).is_some();
         let header_end = memchr(b'\n', own)
             .ok_or_else(|| ParseError::new(REPLY, 1, format!("the header is cut after {} bytes", own.len())))?;
-        let header = own.get(..header_end).unwrap_or_default();
-        let names = header.strip_prefix(b"# ").ok_or_else(|| {
-            let start = clean(header.get(..60).unwrap_or(header));
-            ParseError::new(REPLY, 1, format!("not a statistics header: '{start}'"))
-        })?;
-        let names = names.strip_suffix(b"\r").unwrap_or(names);
-        let width = memchr_iter(b',', names).count() + 1;
-        if width > MAX_COLUMNS {
-            return Err(ParseError::new(REPLY, 1, format!("{width} columns; no version has that many")));
-        }
-        let mut columns: Vec<Box<str>> = names.split(|b| *b == b',').map(|name| clean(name).into()).collect();
-        while columns.last().is_some_and(|name| name.is_empty()) {
-            columns.pop(); // the header ends with a comma
-        }
-        let (rows, end) = index_rows(&text, start + header_end + 1, width, quoted)?;
-        Ok(StatTable { text, columns, width, rows, quoted, end })
+        let line = own.get(..header_end).unwrap_or_default();
+        let header = if *known.line == *line && !line.is_empty() { known.clone() } else { Arc::new(Header::parse(line)?) };
+        let (rows, end) = index_rows(&text, start + header_end + 1, header.width, quoted)?;
+        Ok(StatTable { text, header, rows, quoted, end })
     }
 
     /// What follows the table in the reply.
     pub fn tail(&self) -> &[u8] {
         self.text.get(self.end..).unwrap_or_default()
     }
-    /// Gives back the memory of what follows the table.
+    /// Gives up what follows the table, and its memory where that is much: giving back means to copy the rest.
     pub fn drop_tail(&mut self) {
         self.text.truncate(self.end);
-        self.text.shrink_to_fit();
+        if self.text.capacity() > self.end * 2 {
+            let table = self.text.as_slice().into();
+            spare::give(std::mem::replace(&mut self.text, table));
+        }
     }
 
-    pub fn columns(&self) -> &[Box<str>] {
-        &self.columns
+    pub fn header(&self) -> &Arc<Header> {
+        &self.header
     }
     /// Rows, without the header.
     pub fn len(&self) -> usize {
@@ -97,11 +131,11 @@ impl StatTable {
     }
     /// The first column of that name, or [`ABSENT`].
     pub fn column(&self, name: &str) -> Column {
-        self.columns.iter().position(|c| &**c == name).unwrap_or(ABSENT)
+        self.header.column(name)
     }
     /// Reads rows one after the other. Fields after column `last` are not looked for.
     pub fn reader(&self, last: Column) -> RowReader<'_> {
-        RowReader { table: self, wanted: last.saturating_add(1).min(self.width), ends: Vec::with_capacity(self.width) }
+        RowReader { table: self, wanted: last.saturating_add(1).min(self.header.width), fields: Cuts::default() }
     }
 }
 
@@ -162,8 +196,7 @@ pub struct RowReader<'t> {
     table: &'t StatTable,
     /// Fields to find.
     wanted: usize,
-    /// Where each field ends, from the start of the row.
-    ends: Vec<u32>,
+    fields: Cuts,
 }
 
 impl<'t> RowReader<'t> {
@@ -171,27 +204,26 @@ impl<'t> RowReader<'t> {
     pub fn row(&mut self, index: usize) -> Option<Row<'t, '_>> {
         let span = self.table.rows.get(index)?;
         let text = self.table.text.get(span.start..span.end)?;
-        self.ends.clear();
         if self.table.quoted && memchr(b'"', text).is_some() {
-            cut_quoted(text, &mut self.ends);
+            cut_quoted(text, &mut self.fields);
         } else {
-            cut::<b','>(text, self.wanted, &mut self.ends);
+            self.fields.cut::<b','>(text, self.wanted);
         }
-        Some(Row { text, ends: &self.ends })
+        Some(Row { text, fields: &self.fields })
     }
 }
 
 /// One row, cut.
 pub struct Row<'t, 'r> {
     text: &'t [u8],
-    ends: &'r [u32],
+    fields: &'r Cuts,
 }
 
 impl<'t> Row<'t, '_> {
     /// The field as it came, quotes included; empty where the table has no such column.
     #[inline]
     pub fn raw(&self, column: Column) -> &'t [u8] {
-        part(self.text, self.ends, column)
+        self.fields.part(self.text, column)
     }
     /// The field unquoted and fit to be shown.
     pub fn text(&self, column: Column) -> std::borrow::Cow<'t, str> {
@@ -214,24 +246,26 @@ impl<'t> Row<'t, '_> {
     }
 }
 
-fn cut_quoted(text: &[u8], ends: &mut Vec<u32>) {
+fn cut_quoted(text: &[u8], fields: &mut Cuts) {
+    fields.clear();
     let mut inside = false;
     let mut at = 0u32;
     for b in text {
         inside ^= *b == b'"';
         if *b == b',' && !inside {
-            ends.push(at);
+            fields.push(at);
         }
         at += 1;
     }
-    ends.push(at);
+    fields.push(at);
 }
 
 impl Fields for StatTable {
     fn row(&self, index: u32) -> Vec<(String, String)> {
-        let mut reader = self.reader(self.width);
+        let mut reader = self.reader(self.header.width);
         let Some(row) = reader.row(index as usize) else { return Vec::new() };
-        self.columns
+        self.header
+            .columns
             .iter()
             .enumerate()
             .filter(|(column, name)| !name.is_empty() && &***name != "-" && !row.raw(*column).is_empty())
@@ -274,11 +308,23 @@ mod tests {
         let old = table(include_str!("../fixtures/2.6-show-stat.txt"));
         let new = table(include_str!("../fixtures/3.2-show-stat.txt"));
         assert_eq!(old.len(), new.len());
-        assert!(new.columns().len() > old.columns().len() + 10);
+        assert!(new.header.columns.len() > old.header.columns.len() + 10);
         let row = old.row(1);
         let newer = new.row(1);
         assert!(row.iter().all(|field| newer.contains(field)), "what both have is the same");
         assert!(newer.contains(&("reqbin".into(), "100".into())) && !row.iter().any(|(n, _)| n == "reqbin"));
+    }
+
+    #[test]
+    fn readings_share_a_header_that_is_the_same() {
+        let first = table("# pxname,svname,\na,b,\n");
+        let again = StatTable::parse_at(b"..# pxname,svname,\nc,d,\n".to_vec(), 2, first.header()).unwrap();
+        assert!(Arc::ptr_eq(first.header(), again.header()));
+        let other = StatTable::parse_at(b"# pxname,svname,x,\nc,d,e,\n".to_vec(), 0, first.header()).unwrap();
+        assert_eq!(other.column("x"), 2);
+        assert!(StatTable::parse_at(b"\na,\n".to_vec(), 0, &Arc::default()).is_err(), "nothing is no header");
+        let wide = format!("# {}\n", "c,".repeat(MOST_PARTS));
+        assert!(StatTable::parse(wide.into_bytes()).unwrap_err().what.contains("no version has that many"));
     }
 
     #[test]

@@ -1,19 +1,17 @@
 //! A node made of memory: replies by a script, with latency, silence and half answers. For benchmarks with more nodes than
 //! a machine can run, and for tests of what stands on a transport.
 
+mod talk;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_trait::async_trait;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
-
 use super::{BoxStream, Endpoint, FileStat, Files, Limits, Result, RunOutput, Transport, TransportError};
-
-/// Bytes under way on a stream.
-const PIPE: usize = 64 << 10;
+use async_trait::async_trait;
+use talk::Talk;
 
 /// What a node answers to one command.
 #[derive(Clone, Debug)]
@@ -81,40 +79,11 @@ impl FakeTransport {
     }
 
     /// None where the far side falls silent.
-    async fn answer(&self, command: &str) -> Option<(Arc<str>, bool)> {
+    async fn answer(&self, command: &str) -> Option<Arc<str>> {
         tokio::time::sleep(self.latency).await;
         match (self.script)(command) {
-            Reply::Text(text) => Some((text, true)),
-            Reply::Half(text) => Some((text, false)),
+            Reply::Text(text) | Reply::Half(text) => Some(text),
             Reply::Hang => None,
-        }
-    }
-
-    async fn serve(self, stream: DuplexStream) {
-        let (read, mut write) = tokio::io::split(stream);
-        let mut read = BufReader::new(read);
-        let (mut line, mut interactive) = (String::new(), false);
-        while matches!(read.read_line(&mut line).await, Ok(1..)) {
-            for command in line.trim_end().split(';').map(str::trim) {
-                if command == "prompt" {
-                    interactive = true;
-                    continue;
-                }
-                let Some((text, whole)) = self.answer(command).await else {
-                    // Until the other side gives up.
-                    let _ = read.read_to_end(&mut Vec::new()).await;
-                    return;
-                };
-                let sent = write.write_all(text.as_bytes()).await;
-                if sent.is_err() || !whole || write.write_all(b"\n").await.is_err() {
-                    return;
-                }
-            }
-            let ready = if interactive { write.write_all(b"\n> ").await.is_ok() } else { false };
-            if !ready {
-                return;
-            }
-            line.clear();
         }
     }
 
@@ -132,9 +101,7 @@ impl Transport for FakeTransport {
 
     async fn open(&self, _: &Endpoint, _: Duration) -> Result<BoxStream> {
         self.up()?;
-        let (near, far) = tokio::io::duplex(PIPE);
-        tokio::spawn(self.clone().serve(far));
-        Ok(Box::new(near))
+        Ok(Box::new(Talk::with(self.clone())))
     }
 
     fn way(&self, _: &Endpoint) -> String {
@@ -145,7 +112,7 @@ impl Transport for FakeTransport {
         self.up()?;
         let command = argv.join(" ");
         match tokio::time::timeout(limits.deadline, self.answer(&command)).await {
-            Ok(Some((text, _))) => {
+            Ok(Some(text)) => {
                 let stdout = text.as_bytes().get(..limits.output).unwrap_or(text.as_bytes()).to_vec();
                 Ok(RunOutput { status: Some(0), truncated: stdout.len() < text.len(), stdout, stderr: Vec::new() })
             }
@@ -211,6 +178,8 @@ impl Files for FakeTransport {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn node() -> FakeTransport {

@@ -1,0 +1,193 @@
+//! Fleets of haproxy behind real sshd, through the program: verbs in a script, and the console with what a connection asks.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use portable_pty::CommandBuilder;
+
+use crate::support::app::{App, HeldRequest};
+use crate::support::fleet::Fleet;
+use crate::support::haproxy::{Haproxy, Pool};
+use crate::support::sshd::{Sshd, keygen, user};
+use crate::support::terminal::Terminal;
+use crate::support::wait::until;
+
+const LONG: Duration = Duration::from_secs(30);
+
+struct Node {
+    sshd: Sshd,
+    haproxy: Haproxy,
+}
+
+fn node(app: &App) -> Node {
+    let pool = Pool::new("web").server("s1", app.addr, "").server("s2", app.addr, "").server("s3", app.addr, "");
+    Node { sshd: Sshd::start(), haproxy: Haproxy::builder().pool(pool).start() }
+}
+
+fn fleet_of(nodes: &[Node]) -> Fleet {
+    let with = |fleet: Fleet, (n, node): (usize, &Node)| fleet.ssh(&format!("lb{}", n + 1), &node.sshd, &node.haproxy.socket());
+    nodes.iter().enumerate().fold(Fleet::new(), with)
+}
+
+fn status(node: &Node, server: &str) -> String {
+    node.haproxy.stat("web", server, "status")
+}
+
+#[test]
+fn a_server_is_drained_on_every_node_waited_for_and_given_back() {
+    let app = App::start("app");
+    let nodes = [node(&app), node(&app)];
+    let fleet = fleet_of(&nodes);
+    let held: Vec<HeldRequest> = (0..3).map(|_| HeldRequest::open(nodes[1].haproxy.frontend("web"))).collect();
+    assert_eq!(nodes[1].haproxy.stat("web", "s2", "scur"), "1");
+
+    let dry = fleet.run(&["server", "drain", "web/s2", "--dry-run", "--reason", "kernel"]).exits(0);
+    assert_eq!(dry.stdout.matches("set server web/s2 state drain").count(), 2, "{}", dry.stdout);
+    assert_eq!(status(&nodes[0], "s2"), "no check", "a dry run sends nothing");
+
+    let drain = fleet.spawn(&["server", "drain", "web/s2", "--yes", "--reason", "kernel", "--for", "2h", "--deadline", "60s"]);
+    for n in &nodes {
+        until("drained on both", LONG, || (status(n, "s2") == "DRAIN").then_some(()));
+    }
+    app.release();
+    drop(held);
+    drain.finish().exits(0);
+    let leases = fleet.run(&["lease", "list", "-o", "json"]).exits(0).json();
+    assert_eq!(leases.to_string().matches("kernel").count(), 1, "{leases}");
+    let audit = fleet.run(&["audit", "-o", "json"]).exits(0).json();
+    assert!(audit.to_string().contains("web/s2") && audit.to_string().contains(&user()), "{audit}");
+    fleet.run(&["undo", "last", "--yes"]).exits(0);
+    for n in &nodes {
+        assert_eq!(status(n, "s2"), "no check");
+    }
+    assert_eq!(fleet.run(&["lease", "list", "-o", "json"]).exits(0).json().to_string().matches("kernel").count(), 0);
+}
+
+#[test]
+fn a_node_whose_sshd_is_down_is_not_drained_and_the_others_are() {
+    let app = App::start("app");
+    let mut nodes = [node(&app), node(&app)];
+    let fleet = fleet_of(&nodes);
+    nodes[1].sshd.stop();
+    let ran = fleet.run(&["server", "drain", "web/s1", "--yes", "--reason", "test", "--deadline", "20s"]);
+    assert_ne!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.said().contains("lb2"), "{ran:?}");
+    assert_eq!(status(&nodes[1], "s1"), "no check");
+}
+
+#[test]
+fn changes_through_a_socket_that_the_login_may_not_open_are_refused_with_a_remedy() {
+    if !nix::unistd::Uid::effective().is_root() {
+        crate::support::skip(
+            "over_ssh::changes_through_a_socket_that_the_login_may_not_open_are_refused_with_a_remedy",
+            "needs root, to log on as somebody else",
+        );
+        return;
+    }
+    let app = App::start("app");
+    let n = node(&app);
+    // What nobody may do on the node: reach a socket of root's.
+    fs::set_permissions(n.haproxy.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(n.haproxy.socket(), fs::Permissions::from_mode(0o600)).unwrap();
+    let room = tempfile::tempdir().unwrap();
+    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let program = room.path().join("lbdeck");
+    fs::copy(env!("CARGO_BIN_EXE_lbdeck"), &program).unwrap();
+    let fleet = Fleet::new().local("lb1", &n.haproxy);
+    let file = room.path().join("lbdeck.yaml");
+    fs::copy(fleet.file(), &file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    for words in [&["server", "maint", "web/s1"][..], &["server", "weight", "web/s1", "5"], &["server", "drain", "web/s1"]] {
+        let output = std::process::Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(&program)
+            .arg("--fleet")
+            .arg(&file)
+            .args(words)
+            .args(["--yes", "--reason", "test"])
+            .env("LBDECK_STATE", room.path().join("state"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_ne!(output.status.code(), Some(0), "{said}");
+        assert!(said.to_lowercase().contains("permission denied") && said.contains("hint:"), "{said}");
+        assert_eq!(status(&n, "s1"), "no check", "nothing was sent");
+    }
+}
+
+/// The console on a fleet file in `dir`, whose ssh block has these lines.
+fn console(dir: &Path, n: &Node, ssh: &str) -> Terminal {
+    let file = dir.join("lbdeck.yaml");
+    let text = format!(
+        "settings: {{refresh: 200ms, timeout: 2s}}\nnodes:\n  - name: lb1\n    address: 127.0.0.1\n    lock_dir: {}\n    ssh: {{port: {}, user: {}, {ssh}}}\n    engines: {{haproxy: {{socket: {}}}}}\n",
+        dir.join("locks").display(),
+        n.sshd.port(),
+        user(),
+        n.haproxy.socket().display()
+    );
+    fs::write(&file, text).unwrap();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_lbdeck"));
+    command.arg("--fleet");
+    command.arg(&file);
+    command.arg("tui");
+    command.env("LBDECK_STATE", dir.join("state"));
+    command.env("HOME", dir);
+    command.env_remove("SSH_AUTH_SOCK");
+    Terminal::start(command, (120, 40))
+}
+
+#[test]
+fn the_console_asks_about_a_new_host_key_and_remembers_the_answer() {
+    let app = App::start("app");
+    let n = node(&app);
+    let dir = tempfile::tempdir().unwrap();
+    let known = dir.path().join("known_hosts");
+    let ssh = format!("identity_file: {}, known_hosts: {}", n.sshd.client_key().display(), known.display());
+    let mut lbdeck = console(dir.path(), &n, &ssh);
+    lbdeck.sees("SHA256:");
+    assert!(!known.exists() || fs::read_to_string(&known).unwrap().is_empty(), "nothing is believed before the answer");
+    // Enter alone is no yes.
+    lbdeck.press("y");
+    lbdeck.sees("1 fresh");
+    lbdeck.press("q");
+    assert_eq!(lbdeck.ends(), 0);
+    let line = n.sshd.known_hosts_line();
+    let key = line.split_whitespace().nth(2).unwrap();
+    assert!(fs::read_to_string(&known).unwrap().contains(key));
+
+    // Another key under the same name: refused, whatever anybody would answer.
+    n.sshd.new_host_keys();
+    let mut n = n;
+    n.sshd.stop();
+    n.sshd.start_again();
+    let mut lbdeck = console(dir.path(), &n, &ssh);
+    lbdeck.sees("changed");
+    lbdeck.press("q");
+    assert_eq!(lbdeck.ends(), 0);
+    assert_eq!(fs::read_to_string(&known).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn the_console_asks_for_a_passphrase_and_never_shows_it() {
+    let app = App::start("app");
+    let n = node(&app);
+    let dir = tempfile::tempdir().unwrap();
+    let (key, known) = (dir.path().join("locked"), dir.path().join("known_hosts"));
+    keygen("ed25519", &key, "open sesame");
+    n.sshd.authorize(&fs::read_to_string(key.with_extension("pub")).unwrap());
+    fs::write(&known, n.sshd.known_hosts_line()).unwrap();
+    let ssh = format!("identity_file: {}, known_hosts: {}", key.display(), known.display());
+    let mut lbdeck = console(dir.path(), &n, &ssh);
+    lbdeck.sees("Passphrase of");
+    lbdeck.press("wrong");
+    lbdeck.sees("•••••");
+    lbdeck.press("\r");
+    lbdeck.sees_that("the question again", |text| text.contains("Passphrase of") && !text.contains('•'));
+    lbdeck.press("open sesame\r");
+    lbdeck.sees("1 fresh");
+    assert!(!lbdeck.written().contains("sesame"));
+    lbdeck.press("q");
+    assert_eq!(lbdeck.ends(), 0);
+}
