@@ -10,11 +10,15 @@ use std::sync::Arc;
 
 use crate::collect::Collector;
 use crate::config::Fleet;
+use crate::model::LoadPicture;
 use crate::ops::Ops;
 use crate::store::{Store, Who};
 
 pub use prompt::{PromptRequest, Prompting};
 pub use terminal::TerminalGuard;
+
+/// Pictures of a load on the fleet, from whoever makes it to whoever shows it; the newest wins.
+pub type LoadFeed = tokio::sync::watch::Receiver<Arc<LoadPicture>>;
 
 /// What a front end needs to know before anything is opened.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! `lbdeck lab`: hands the lab what it needs of the command line.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use super::failure::{Failure, Result};
@@ -11,7 +12,8 @@ impl LabArgs {
     pub fn run(self, printer: &Printer) -> Result<Exit> {
         let (data, talk) = (printer.clone(), printer.clone());
         let front = Front {
-            verb: Arc::new(|words| super::run(std::iter::once(super::NAME.into()).chain(words))),
+            verb: Arc::new(|words| super::run(named(words), None)),
+            console: Arc::new(|words, load| super::run(named(words), Some(load))),
             // Whoever read stdout has gone: the proof goes on, and its exit code tells how it ended.
             data: Arc::new(move |line| drop(data.raw(format!("{line}\n").as_bytes()))),
             talk: Arc::new(move |line| talk.talk(line)),
@@ -26,6 +28,11 @@ impl LabArgs {
         runtime.shutdown_background();
         result.map_err(failure)
     }
+}
+
+/// The words behind the program's name, as `run` takes them.
+fn named(words: Vec<OsString>) -> impl Iterator<Item = OsString> {
+    std::iter::once(super::NAME.into()).chain(words)
 }
 
 fn failure(error: LabError) -> Failure {

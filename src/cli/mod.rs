@@ -38,6 +38,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::app::LoadFeed;
 use crate::model::Exit;
 use context::Context;
 use failure::{Failure, Result};
@@ -116,11 +117,11 @@ enum Verb {
 
 /// Parses the command line, does what it says and tells how it ended.
 pub fn main() -> Exit {
-    run(std::env::args_os())
+    run(std::env::args_os(), None)
 }
 
-/// The same for a command line from elsewhere; the program's name comes first.
-pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
+/// The same for a command line from elsewhere; the program's name comes first. `load` is for the console to show.
+fn run(words: impl IntoIterator<Item = OsString>, load: Option<LoadFeed>) -> Exit {
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
@@ -130,7 +131,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let printer = Printer::new(cli.global.output, cli.global.no_color, cli.global.quiet);
-    match cli.run(&printer) {
+    match cli.run(&printer, load) {
         Ok(exit) => exit,
         Err(failure) => {
             printer.failure(&failure);
@@ -140,7 +141,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 impl Cli {
-    fn run(self, printer: &Printer) -> Result<Exit> {
+    fn run(self, printer: &Printer, load: Option<LoadFeed>) -> Result<Exit> {
         let global = self.global;
         let context = Context { printer: printer.clone(), global, own_signals: OwnSignals::default() };
         let verb = match self.verb {
@@ -165,7 +166,7 @@ impl Cli {
             logging::to_stderr(verbose, context.global.quiet)?;
         }
         match verb {
-            Verb::Tui(args) => args.run(&context),
+            Verb::Tui(args) => args.run(&context, load),
             Verb::Status(args) => wait(&context, args.run(&context)),
             Verb::Node(args) => wait(&context, args.run(&context)),
             Verb::Pool(args) => wait(&context, args.run(&context)),

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::context::Context;
 use super::failure::{Failure, Result};
 use super::logging;
-use crate::app::Prompting;
+use crate::app::{LoadFeed, Prompting};
 use crate::model::Exit;
 use crate::tui::{self, theme::ThemeName};
 
@@ -45,7 +45,7 @@ pub fn has_terminal() -> bool {
 }
 
 impl TuiArgs {
-    pub fn run(&self, context: &Context) -> Result<Exit> {
+    pub fn run(&self, context: &Context, load: Option<LoadFeed>) -> Result<Exit> {
         if !has_terminal() {
             return Err(Failure::invalid("the console needs a terminal on stdin and stdout")
                 .hint("in a script use `lbdeck status`, `lbdeck watch` or another verb"));
@@ -60,6 +60,7 @@ impl TuiArgs {
             no_mouse: self.no_mouse,
             ascii: self.ascii || tui::wants_ascii(|name| std::env::var(name).ok()),
             prompts: Some(prompts),
+            load,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

@@ -5,10 +5,19 @@ use std::path::PathBuf;
 
 use crate::model::Exit;
 
+const NO_SPACE: i32 = nix::errno::Errno::ENOSPC as i32;
+
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     #[error("haproxy was not found{}", tried.as_ref().map(|p| format!(" at {}", p.display())).unwrap_or_default())]
     NoHaproxy { tried: Option<PathBuf> },
+    #[error("--haproxy names a program that --engine relay does not run")]
+    HaproxyOnRelay,
+    #[error("--agent {}: is no file", tried.display())]
+    NoBuild { tried: PathBuf },
+    /// The verb that failed has told why.
+    #[error("the agent of {node} was not installed")]
+    Agent { node: String },
     #[error("the temporary folder {folder}: {why}")]
     Folder { folder: PathBuf, why: String },
     #[error("{doing}: {source}")]
@@ -29,21 +38,34 @@ pub enum LabError {
 impl LabError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoHaproxy { tried: None } => Some("the lab runs real haproxy; as root: apt-get install haproxy"),
+            Self::NoHaproxy { tried: None } => {
+                Some("without --engine haproxy nothing needs to be installed; as root: apt-get install haproxy")
+            }
             Self::NoHaproxy { tried: Some(_) } => {
                 Some("leave out --haproxy to use the one in PATH; as root: apt-get install haproxy")
             }
+            Self::HaproxyOnRelay => Some("leave out --haproxy, or say --engine haproxy"),
+            Self::Agent { .. } => Some(
+                "its words are above; another process may have taken a port in that moment: try again; --keep leaves logs behind",
+            ),
             Self::Folder { .. } => Some("set TMPDIR to a folder that you may write to, with a short path without quotes"),
             Self::Haproxy { .. } => {
                 Some("another process may have taken a port in that moment: try again; --keep leaves logs and configuration")
             }
             Self::NotHealthy { .. } => Some("the machine may be very busy; --keep leaves logs and configuration"),
+            Self::NoBuild { .. } => Some("leave out --agent to install this program"),
+            Self::Io { source, .. } if source.raw_os_error() == Some(NO_SPACE) => {
+                Some("the lab needs about five times the size of the lbdeck program; set TMPDIR to a folder with more room")
+            }
             Self::Io { .. } | Self::Key(_) | Self::Open(_) | Self::Proof(_) => None,
         }
     }
 
     pub fn exit(&self) -> Exit {
-        Exit::Failed
+        match self {
+            Self::HaproxyOnRelay | Self::NoBuild { .. } => Exit::InvalidInput,
+            _ => Exit::Failed,
+        }
     }
 
     pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {

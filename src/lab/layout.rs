@@ -1,4 +1,4 @@
-//! What the lab consists of and the files that say so: addresses, haproxy's configuration, the fleet file, known_hosts.
+//! What the lab consists of and where it is: addresses, folders, the fleet file, known_hosts.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,15 +7,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::LabError;
-use super::apps::AppSpec;
+use tokio::net::TcpListener as TokioListener;
+
+use super::{Engine, LabError, haproxy};
+use crate::config::AgentPaths;
 use crate::store::Store;
 
 pub(super) const POOLS: [&str; 2] = ["web", "api"];
 /// The only user of the lab's SSH servers.
 pub(super) const USER: &str = "lab";
-/// Unix sockets are bound by paths of at most 107 bytes, and haproxy binds a longer temporary name first.
-const LONGEST_FOLDER: usize = 70;
+/// Unix sockets are bound by paths of at most 107 bytes: `lb40/agent/run/notify.sock` and the lab's own folder come behind it.
+const LONGEST_FOLDER: usize = 60;
 
 pub(super) struct LabNode {
     pub(super) name: String,
@@ -27,8 +29,9 @@ pub(super) struct LabNode {
 }
 
 impl LabNode {
-    pub(super) fn admin_socket(&self) -> PathBuf {
-        self.folder.join("admin.sock")
+    /// Where the agent is installed.
+    pub(super) fn agent(&self) -> AgentPaths {
+        AgentPaths::below(self.folder.join("agent"))
     }
 }
 
@@ -47,6 +50,14 @@ impl Layout {
     pub(super) fn known_hosts(&self) -> PathBuf {
         self.folder.join("known_hosts")
     }
+    /// What the relay of a node is to do, as the operator gives it to `agent install`.
+    pub(super) fn relay_config(&self, node: &LabNode) -> PathBuf {
+        self.folder.join(format!("{}.relay.yaml", node.name))
+    }
+    /// Another build of the agent, for upgrades.
+    pub(super) fn next_build(&self) -> PathBuf {
+        self.folder.join("lbdeck-next")
+    }
     pub(super) fn ssh_config(&self) -> PathBuf {
         self.folder.join("ssh_config")
     }
@@ -64,7 +75,7 @@ pub(super) fn make_folder() -> Result<PathBuf, LabError> {
     if length > LONGEST_FOLDER {
         return Err(wrong(format!("its path has {length} bytes; unix sockets below it need a path of at most {LONGEST_FOLDER}")));
     }
-    // The path stands in haproxy's configuration and in ssh's.
+    // The path stands in the engines' configuration and in ssh's.
     if !parent.is_absolute() || parent.to_str().is_none_or(|p| p.contains(['\'', '"', '\n', ' ', '%', '\\', '$'])) {
         return Err(wrong("its path must be absolute, without spaces, quotes, backslashes, $ and %".to_owned()));
     }
@@ -82,52 +93,22 @@ pub(super) fn free_ports(address: IpAddr, count: usize) -> io::Result<Vec<TcpLis
     (0..count).map(|_| TcpListener::bind((address, 0))).collect()
 }
 
-/// Writes a node's folder and haproxy's configuration.
-pub(super) fn write_node(node: &LabNode, apps: &[AppSpec]) -> Result<(), LabError> {
-    let at = |what: &Path| format!("writing {}", what.display());
-    fs::DirBuilder::new().mode(0o700).create(&node.folder).map_err(LabError::io(at(&node.folder)))?;
-    let path = node.folder.join("haproxy.cfg");
-    write_private(&path, &haproxy_cfg(node, apps)).map_err(LabError::io(at(&path)))
+/// A listener of this runtime.
+pub(super) fn into_tokio(listener: TcpListener) -> Result<TokioListener, LabError> {
+    listener
+        .set_nonblocking(true)
+        .and_then(|()| TokioListener::from_std(listener))
+        .map_err(LabError::io("registering a listener"))
 }
 
-fn haproxy_cfg(node: &LabNode, apps: &[AppSpec]) -> String {
-    let mut text = format!(
-        "# Node {name} of `lbdeck lab`.\n\
-         global\n    \
-             stats socket '{socket}' mode 600 level admin expose-fd listeners\n    \
-             stats timeout 1m\n    \
-             maxconn 4000\n    \
-             nbthread 1\n\n\
-         defaults\n    \
-             mode http\n    \
-             timeout connect 2s\n    \
-             timeout client 60s\n    \
-             timeout server 60s\n    \
-             timeout queue 5s\n    \
-             retries 2\n    \
-             option redispatch\n    \
-             option httpchk GET /health\n    \
-             default-server check inter 500ms fall 2 rise 1 weight 100\n",
-        name = node.name,
-        socket = node.admin_socket().display(),
-    );
-    for (pool, address) in POOLS.iter().zip(&node.frontends) {
-        let _ = write!(text, "\nfrontend {pool}-in\n    bind {address}\n    default_backend {pool}\n\nbackend {pool}\n");
-        if *pool == "api" {
-            text.push_str(
-                "    balance leastconn\n    stick-table type ip size 1k expire 5m store conn_cur,http_req_rate(10s)\n    \
-                 http-request track-sc0 src\n",
-            );
-        }
-        for app in apps.iter().filter(|a| a.pool == *pool) {
-            let _ = writeln!(text, "    server {} {}", app.name, app.address);
-        }
-    }
-    text
+/// Makes a node's folder.
+pub(super) fn make_node(node: &LabNode) -> Result<(), LabError> {
+    let doing = format!("making {}", node.folder.display());
+    fs::DirBuilder::new().mode(0o700).create(&node.folder).map_err(LabError::io(doing))
 }
 
 /// Writes what an operator has of a fleet: fleet file, known_hosts, an SSH configuration that keeps the operator's own out.
-pub(super) fn write_fleet(layout: &Layout, host_keys: &[String], servers: u8) -> Result<(), LabError> {
+pub(super) fn write_fleet(layout: &Layout, engine: Engine, host_keys: &[String], servers: u8) -> Result<(), LabError> {
     let mut known_hosts = String::new();
     let mut fleet = format!(
         "# The fleet of `lbdeck lab`, removed when the lab ends.\n\
@@ -156,11 +137,15 @@ pub(super) fn write_fleet(layout: &Layout, host_keys: &[String], servers: u8) ->
                  lock_dir: {folder}/lock\n    \
                  ssh: {{ port: {port} }}\n    \
                  engines:\n      \
-                   haproxy: {{ socket: {folder}/admin.sock, master_socket: {folder}/master.sock, config: {folder}/haproxy.cfg }}\n",
+                   {engine}\n",
             name = node.name,
             address = node.address,
             zone = if i % 2 == 0 { "a" } else { "b" },
             port = node.ssh.port(),
+            engine = match engine {
+                Engine::Haproxy => haproxy::fleet_entry(node),
+                Engine::Relay => format!("relay: {{ socket: {} }}", node.agent().socket().display()),
+            },
         );
     }
     let half = servers.div_ceil(2);

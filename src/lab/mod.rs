@@ -1,11 +1,14 @@
-//! The embedded fleet that `lbdeck lab` starts on loopback: real haproxy, an SSH server a node, applications and a load.
+//! The embedded fleet that `lbdeck lab` starts on loopback: load balancers, an SSH server a node, applications and a load.
 //!
-//! It uses lbdeck from outside, as an operator does: through the fleet file that it writes and the verbs of the command
-//! line. Nothing else in lbdeck knows the lab.
+//! The load balancers are lbdeck's own agents, installed over SSH by the verb that every operator uses, or real haproxy. The lab
+//! uses lbdeck from outside, as an operator does: through the fleet file that it writes and the verbs of the command line.
+//! Nothing else in lbdeck knows the lab.
 
+mod agents;
 mod apps;
 mod error;
 mod fleet;
+mod haproxy;
 mod keeper;
 mod layout;
 mod load;
@@ -17,8 +20,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::app::LoadFeed;
 use crate::model::Exit;
 
 pub use error::LabError;
@@ -28,18 +33,34 @@ use load::Counts;
 /// How long a verb may take to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A small real fleet on loopback, and the console on it
+/// What balances the load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Engine {
+    /// lbdeck's own agent; needs nothing installed
+    Relay,
+    /// The machine's haproxy
+    Haproxy,
+}
+
+/// A small fleet on loopback under load, and the console on it: agents (or haproxy), applications, SSH servers. Needs nothing
+/// installed and no root, and leaves nothing behind
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  lbdeck lab                        the console on three nodes under load
-  lbdeck lab --nodes 8
-  lbdeck lab < /dev/null            the proof that CI runs: drain under load, return, exit 0")]
+  lbdeck lab                        the console on two agents under load
+  lbdeck lab --nodes 8 --rate 1000
+  lbdeck lab --engine haproxy       the same on three haproxy
+  lbdeck lab --errors 2             applications that fail now and then
+  lbdeck lab < /dev/null            the proof that CI runs: install, drain, kill, upgrade under load, exit 0")]
 pub struct LabArgs {
-    /// Load balancers
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=40))]
-    pub nodes: u8,
+    /// What balances the load
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    pub engine: Option<Engine>,
 
-    /// Servers in each of the two pools
+    /// Load balancers (default: 2, with haproxy 3)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=40))]
+    pub nodes: Option<u8>,
+
+    /// Applications, each a server of both pools
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=40))]
     pub servers: u8,
 
@@ -47,7 +68,12 @@ pub struct LabArgs {
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=5000))]
     pub rate: u32,
 
-    /// Print the status, drain a server under load, return it, and exit: what happens without a terminal
+    /// Percent of their requests that the applications answer with an error
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub errors: u8,
+
+    /// Prove under load that nothing is lost, and exit: what happens without a terminal. With agents: installed over SSH, a server
+    /// drained and returned, an application killed, an agent upgraded. With haproxy: a server drained and returned
     #[arg(long, conflicts_with = "serve")]
     pub check: bool,
 
@@ -59,6 +85,10 @@ pub struct LabArgs {
     #[arg(long)]
     pub keep: bool,
 
+    /// The build of lbdeck that becomes the agent (default: this program)
+    #[arg(long, value_name = "FILE", conflicts_with = "haproxy", value_hint = clap::ValueHint::ExecutablePath)]
+    pub agent: Option<PathBuf>,
+
     /// The haproxy to run (default: the one in PATH)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::ExecutablePath)]
     pub haproxy: Option<PathBuf>,
@@ -69,6 +99,25 @@ impl LabArgs {
     pub fn opens_console(&self, terminal: bool) -> bool {
         terminal && !self.check && !self.serve
     }
+
+    fn proves(&self, terminal: bool) -> bool {
+        !self.serve && !self.opens_console(terminal)
+    }
+
+    fn engine(&self) -> Result<Engine, LabError> {
+        match (self.engine, &self.haproxy) {
+            (Some(Engine::Relay), Some(_)) => Err(LabError::HaproxyOnRelay),
+            (None, Some(_)) => Ok(Engine::Haproxy),
+            (engine, _) => Ok(engine.unwrap_or(Engine::Relay)),
+        }
+    }
+
+    fn nodes(&self, engine: Engine) -> u8 {
+        self.nodes.unwrap_or(match engine {
+            Engine::Relay => 2,
+            Engine::Haproxy => 3,
+        })
+    }
 }
 
 /// What the lab needs of the command line that started it.
@@ -76,6 +125,8 @@ impl LabArgs {
 pub struct Front {
     /// Runs a command line of lbdeck (without the program's name) as if an operator had typed it; blocks until it is done.
     pub verb: Arc<dyn Fn(Vec<OsString>) -> Exit + Send + Sync>,
+    /// The same for the command line of the console, which shows this load.
+    pub console: Arc<dyn Fn(Vec<OsString>, LoadFeed) -> Exit + Send + Sync>,
     /// Prints a line of data on stdout.
     pub data: Arc<dyn Fn(&str) + Send + Sync>,
     /// Prints a line of talk on stderr.
@@ -88,29 +139,40 @@ impl Front {
     /// [`Front::verb`] from async code. The verb has a runtime of its own, so it gets a thread of its own, which a signal
     /// need not wait for.
     async fn run(&self, words: Vec<OsString>) -> Option<Exit> {
-        let (ended, end) = tokio::sync::oneshot::channel();
         let verb = self.verb.clone();
-        std::thread::spawn(move || {
-            // The lab may have ended before the verb.
-            let _ = ended.send(verb(words));
-        });
-        end.await.ok()
+        beside(move || verb(words)).await
     }
+
+    async fn open_console(&self, words: Vec<OsString>, load: LoadFeed) -> Option<Exit> {
+        let console = self.console.clone();
+        beside(move || console(words, load)).await
+    }
+}
+
+/// A verb on a thread of its own; None where it did not end in order.
+async fn beside(verb: impl FnOnce() -> Exit + Send + 'static) -> Option<Exit> {
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // The lab may have ended before the verb.
+        let _ = ended.send(verb());
+    });
+    end.await.ok()
 }
 
 /// Starts the lab, does what was asked, and returns when all of it is gone.
 ///
 /// # Errors
-/// [`LabError`] where haproxy is missing, something could not be started, or the proof did not hold.
+/// [`LabError`] where something is missing or could not be started, or the proof did not hold.
 pub async fn run(args: LabArgs, front: Front) -> Result<Exit, LabError> {
+    let engine = args.engine()?;
     let mut signals = Signals::new()?;
     let lab = tokio::select! {
-        lab = Lab::start(&args) => lab?,
+        lab = Lab::start(&args, engine) => lab?,
         name = signals.next() => return Ok(stopped(&args, &front, name)),
     };
     (front.talk)(&format!("lab: {} nodes, fleet file {}", lab.layout.nodes.len(), lab.layout.fleet_file().display()));
     let result = {
-        let mut session = std::pin::pin!(session(&args, &front, &lab));
+        let mut session = std::pin::pin!(session(&args, engine, &front, &lab));
         tokio::select! {
             result = &mut session => result,
             name = signals.next() => {
@@ -123,25 +185,38 @@ pub async fn run(args: LabArgs, front: Front) -> Result<Exit, LabError> {
         }
     };
     let folder = lab.layout.folder.clone();
-    let counts = lab.end().await?;
-    (front.talk)(&format!("lab: ended; {}", summary(&counts)));
+    let counts = lab.load.counts();
+    lab.end().await?;
+    // The proof has told its own count.
+    let count =
+        if result.is_ok() && args.proves(front.terminal) { String::new() } else { format!("; {}", summary(&counts, &[])) };
+    (front.talk)(&format!("lab: ended{count}"));
     if args.keep {
         (front.talk)(&format!("lab: kept {}", folder.display()));
     }
     result
 }
 
-async fn session(args: &LabArgs, front: &Front, lab: &Lab) -> Result<Exit, LabError> {
+async fn session(args: &LabArgs, engine: Engine, front: &Front, lab: &Lab) -> Result<Exit, LabError> {
+    let build = match engine {
+        Engine::Relay => Some(agents::build(args.agent.as_deref())?),
+        Engine::Haproxy => None,
+    };
+    if args.proves(front.terminal) {
+        return proof::run(front, lab, build.as_deref()).await;
+    }
+    if let Some(build) = &build {
+        (front.talk)("lab: installing the agents");
+        agents::install(front, lab, build).await?;
+    }
+    lab.begin_load();
     proof::await_healthy(lab).await?;
     if args.serve {
         (front.talk)(&format!("lab: for instance: lbdeck --fleet {} status", lab.layout.fleet_file().display()));
         (front.talk)("lab: Ctrl-C ends it");
         return std::future::pending().await;
     }
-    if !args.opens_console(front.terminal) {
-        return proof::run(front, lab).await;
-    }
-    Ok(front.run(lab.command(&["tui"])).await.unwrap_or(Exit::Failed))
+    Ok(front.open_console(lab.command(&["tui"]), lab.load.feed()).await.unwrap_or(Exit::Failed))
 }
 
 /// A signal is how `--serve` is meant to end; whatever else was asked for was not done.
@@ -150,9 +225,15 @@ fn stopped(args: &LabArgs, front: &Front, signal: &str) -> Exit {
     if args.serve { Exit::Ok } else { Exit::Failed }
 }
 
-fn summary(counts: &Counts) -> String {
+/// `killed` are servers whose answers may have broken off.
+fn summary(counts: &Counts, killed: &[String]) -> String {
+    let cut = counts.cut_from(killed.iter().map(String::as_str));
+    let broke_off = match cut {
+        0 => String::new(),
+        cut => format!(", besides {cut} whose answer broke off with the application that was killed"),
+    };
     let (p50, p99) = (counts.latency_ms(0.5), counts.latency_ms(0.99));
-    format!("{} requests ok, {} failed, latency p50 {p50:.1} ms, p99 {p99:.1} ms", counts.ok, counts.failed)
+    format!("{} requests ok, {} failed{broke_off}; latency p50 {p50:.1} ms, p99 {p99:.1} ms", counts.ok, counts.failed - cut)
 }
 
 /// The signals that end a program; while this lives they no longer do so by themselves.

@@ -5,6 +5,7 @@ pub mod exit;
 pub mod fleet_view;
 pub mod ids;
 pub mod info_lines;
+pub mod load;
 pub mod node_reading;
 pub mod observation;
 pub mod sanitize;
@@ -15,6 +16,7 @@ pub use exit::Exit;
 pub use fleet_view::{FleetView, Health, NodeMeta, NodeView, Problem};
 pub use ids::{NodeName, PoolName, ServerName, ServerRef};
 pub use info_lines::InfoLines;
+pub use load::{LOAD_SECONDS, LoadLatency, LoadPicture, LoadSecond};
 pub use node_reading::{AgentUse, CpuUse, DiskUse, ListeningSocket, MemoryUse, NetworkInterface, NodeReading, TcpStates};
 pub use observation::{
     Certificate, Check, Drift, EngineInfo, EngineKind, Fields, FrontendObs, Gauges, NodeObs, PoolObs, ServerObs, Session,

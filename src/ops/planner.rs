@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::config::{ConfirmLevel, Fleet};
 use crate::engine::NodeHandle;
-use crate::model::{AdminState, Change, FleetView, Health, NodeName, NodeObs, NodeView, ServerRef, Target, Weight};
+use crate::model::{AdminState, Change, EngineKind, FleetView, Health, NodeName, NodeObs, NodeView, ServerRef, Target, Weight};
 use crate::store::{Lease, Who};
 
 use super::agent::{AgentPlan, AgentVerb};
@@ -235,7 +235,7 @@ fn step(draft: &Draft<'_>, seen: &NodeObs, nodes: &[NodeHandle]) -> Result<Step,
         inverse: if already { Vec::new() } else { admin.inverse(&draft.target, &draft.change, seen) },
         lost: if already { None } else { admin.lost(&draft.target, &draft.change, seen) },
         now,
-        lost_on_reload: survives_only_at_run_time(&draft.change),
+        lost_on_reload: is_lost_on_reload(seen.engine.kind, &draft.change),
         already,
     })
 }
@@ -245,9 +245,9 @@ fn is_repeatable(change: &Change) -> bool {
     matches!(change, Change::KillSession { .. } | Change::ClearTable { .. })
 }
 
-/// Everything that a runtime API sets is gone with the next reload, save what leaves no state.
-fn survives_only_at_run_time(change: &Change) -> bool {
-    super::verify::aspect(change) != super::verify::Aspect::Passing
+/// What HAProxy's runtime API sets is gone with the next reload, save what leaves no state. The agent writes it down.
+fn is_lost_on_reload(engine: EngineKind, change: &Change) -> bool {
+    engine == EngineKind::Haproxy && super::verify::aspect(change) != super::verify::Aspect::Passing
 }
 
 fn why_unread(node: &NodeView) -> Option<(NodeName, String)> {

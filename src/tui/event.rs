@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use crate::app::PromptRequest;
 use crate::collect::problems::Finding;
 use crate::model::{
-    Certificate, FleetView, NodeName, NodeReading, PoolName, Problem, ServerRef, Session, StickTable, StickTableEntry, Worker,
+    Certificate, FleetView, LoadPicture, NodeName, NodeReading, PoolName, Problem, ServerRef, Session, StickTable,
+    StickTableEntry, Worker,
 };
 use crate::ops::{Approval, Event as OpEvent, Plan, PlanError, Refusal, Request, SweepReport};
 use crate::store::{Lease, Operation, Unfinished};
@@ -28,6 +29,8 @@ pub enum Event {
     TerminalGone,
     /// A new picture of the fleet.
     View(Arc<FleetView>),
+    /// A new second of the load.
+    Load(Arc<LoadPicture>),
     /// Time passes: ages grow, live lists are asked for again.
     Tick,
     Prompt(PromptRequest),

@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::app::{App, PromptRequest};
-use crate::model::Exit;
+use crate::app::{App, LoadFeed, PromptRequest};
+use crate::model::{Exit, LoadPicture};
 
 use super::event::{Clock, Effect, Event};
 use super::state::State;
@@ -44,6 +44,8 @@ pub struct Options {
     pub no_mouse: bool,
     /// Draw with ASCII only.
     pub ascii: bool,
+    /// A load on the fleet, to be shown with it.
+    pub load: Option<LoadFeed>,
     /// Questions of connections: the other end of `Prompting::Channel`.
     pub prompts: Option<mpsc::Receiver<PromptRequest>>,
 }
@@ -68,11 +70,12 @@ pub async fn run(app: App, options: Options) -> anyhow::Result<Exit> {
     let theme = ThemeName::initial(options.theme, options.no_color);
     let mut state = State::new(app.fleet.clone(), app.collector.view(), theme, clock());
     state.ascii = options.ascii;
+    state.load = options.load.as_ref().map(|load| load.borrow().clone());
     let mut tasks = Tasks::new(app.clone(), sender);
     state.ask(Effect::Unfinished);
     state.ask(Effect::Sweep { if_due: true });
     state.ask_what_is_due();
-    let ended = console(&mut screen, &mut state, &mut tasks, &mut events, &mut signals).await;
+    let ended = console(&mut screen, &mut state, &mut tasks, &mut events, options.load, &mut signals).await;
 
     reader.abort();
     if let Some(asker) = asker {
@@ -90,6 +93,7 @@ async fn console(
     state: &mut State,
     tasks: &mut Tasks,
     events: &mut mpsc::Receiver<Event>,
+    mut load: Option<LoadFeed>,
     signals: &mut Signals,
 ) -> anyhow::Result<Exit> {
     let mut pictures = tasks.app.collector.watch();
@@ -126,6 +130,7 @@ async fn console(
                 changed.context("the collector has ended")?;
                 Event::View(pictures.borrow_and_update().clone())
             }
+            picture = next_load(&mut load) => Event::Load(picture),
             _ = tick.tick() => Event::Tick,
         };
         let is_picture = matches!(first, Event::View(_));
@@ -156,6 +161,17 @@ async fn wait_for_picture<T>(
 ) -> Result<(), tokio::sync::watch::error::RecvError> {
     tokio::time::sleep_until(not_before).await;
     pictures.changed().await
+}
+
+/// The next picture of the load; never where there is none, or none any more.
+async fn next_load(load: &mut Option<LoadFeed>) -> Arc<LoadPicture> {
+    if let Some(feed) = load
+        && feed.changed().await.is_ok()
+    {
+        return feed.borrow_and_update().clone();
+    }
+    *load = None;
+    std::future::pending().await
 }
 
 /// One frame, shown at once where the terminal can.

@@ -44,6 +44,7 @@ pub fn update(state: &mut State, clock: Clock, event: Event) {
             state.refresh_plan();
             state.ask_what_is_due();
         }
+        Event::Load(load) => state.load = Some(load),
         Event::Tick => state.ask_what_is_due(),
         Event::Prompt(request) => state.questions.push(request),
         Event::Answer(answer) => on_answer(state, *answer),

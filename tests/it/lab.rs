@@ -1,4 +1,8 @@
-//! `lbdeck lab` as a whole: its proof, its SSH servers as OpenSSH sees them, and that nothing outlives it.
+//! `lbdeck lab` as a whole, on its own agents and on haproxy: its proof, its SSH servers as OpenSSH sees them, its console, and that
+//! nothing outlives it.
+
+mod haproxy;
+mod relay;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -31,13 +35,12 @@ struct Serving {
 }
 
 impl Serving {
-    fn start() -> Self {
+    /// Returns as soon as its folder is known.
+    fn start(more: &[&str]) -> Self {
         let tmp = tempfile::tempdir().unwrap();
-        let mut child = lbdeck(tmp.path(), &["lab", "--serve", "--nodes", "2", "--servers", "2", "--rate", "20"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut words = vec!["lab", "--serve", "--nodes", "2", "--servers", "2", "--rate", "20"];
+        words.extend(more);
+        let mut child = lbdeck(tmp.path(), &words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let fleet = loop {
@@ -81,62 +84,23 @@ impl Drop for Serving {
     }
 }
 
-fn nothing_outlives(signal: Signal) {
-    let mut lab = Serving::start();
-    // The keeper, and a master and a worker for each of two nodes.
-    let processes = until("everything runs", LONG, || Some(lab.processes()).filter(|p| p.len() >= 5));
+/// Ends a lab and waits until all that it started is gone.
+fn ends_with_all_it_started(mut lab: Serving, processes: &[i32], signal: Signal) {
     lab.signal(signal);
     let status = until("the lab ends", LONG, || lab.child.try_wait().unwrap());
     // To stay until it is told to end is all that was asked of it; nobody can end in order by SIGKILL.
     assert_eq!(status.code(), (signal != Signal::SIGKILL).then_some(0));
     until("all of its processes end", LONG, || {
-        processes.iter().all(|p| !Path::new(&format!("/proc/{p}")).exists()).then_some(())
+        let gone = processes.iter().all(|p| !Path::new(&format!("/proc/{p}")).exists()) && lab.processes().is_empty();
+        gone.then_some(())
     });
     until("its folder goes", LONG, || (!lab.folder.exists()).then_some(()));
-    assert_eq!(fs::read_dir(lab.tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
+    nothing_left(lab.tmp.path());
 }
 
-#[test]
-fn nothing_outlives_ctrl_c() {
-    nothing_outlives(Signal::SIGINT);
-}
-
-#[test]
-fn nothing_outlives_sigterm() {
-    nothing_outlives(Signal::SIGTERM);
-}
-
-#[test]
-fn nothing_outlives_a_closed_terminal() {
-    nothing_outlives(Signal::SIGHUP);
-}
-
-#[test]
-fn nothing_outlives_sigkill() {
-    nothing_outlives(Signal::SIGKILL);
-}
-
-#[test]
-fn a_missing_haproxy_is_said_with_the_command_that_installs_it() {
-    let tmp = tempfile::tempdir().unwrap();
-    let output = lbdeck(tmp.path(), &["lab", "--haproxy", "/nonexistent/haproxy"]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("/nonexistent/haproxy") && said.contains("apt-get install haproxy"), "{said}");
-    assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
-}
-
-#[test]
-fn a_haproxy_that_does_not_start_is_reported_in_its_own_words() {
-    let tmp = tempfile::tempdir().unwrap();
-    let fake = tmp.path().join("haproxy");
-    fs::write(&fake, "#!/bin/sh\necho '[ALERT] this one is broken' >&2\nexit 1\n").unwrap();
-    fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let output = lbdeck(tmp.path(), &["lab", "--haproxy", fake.to_str().unwrap()]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("haproxy of lb1") && said.contains("this one is broken"), "{said}");
-    assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1, "something was left in TMPDIR");
+fn nothing_left(tmp: &Path) {
+    let left: Vec<_> = fs::read_dir(tmp).unwrap().flatten().map(|e| e.path()).collect();
+    assert!(left.is_empty(), "something was left in TMPDIR: {left:?}");
 }
 
 #[test]
@@ -171,7 +135,7 @@ fn ssh(lab: &Serving, user: &str, key: &Path, words: &[&str]) -> Output {
 
 #[test]
 fn a_node_speaks_to_openssh_and_offers_little() {
-    let lab = Serving::start();
+    let lab = Serving::start(&["--engine", "haproxy"]);
     let key = lab.folder.join("id_ed25519");
 
     let hostname = ssh(&lab, "lab", &key, &["hostname"]);
@@ -180,55 +144,57 @@ fn a_node_speaks_to_openssh_and_offers_little() {
     assert_eq!(failing.status.code(), Some(1), "{failing:?}");
     assert!(String::from_utf8_lossy(&failing.stderr).contains("missing"), "{failing:?}");
 
-    for refused in ["sh -c true", "rm -rf .", "sleep 1000"] {
+    for refused in ["sh -c true", "/bin/rm -rf .", "sleep 1000"] {
         assert_eq!(ssh(&lab, "lab", &key, &[refused]).status.code(), Some(127), "{refused}");
     }
+    for outside in ["rm -rf ../lb2", "install -m 0644 /etc/hostname /tmp/x", "mv -t/tmp haproxy.cfg"] {
+        assert_eq!(ssh(&lab, "lab", &key, &[outside]).status.code(), Some(126), "{outside}");
+    }
+    assert!(lab.folder.join("lb2/haproxy.cfg").exists());
+    let home = ssh(&lab, "lab", &key, &["printenv"]);
+    let environment = String::from_utf8_lossy(&home.stdout);
+    let expected = format!("HOME={}", lab.folder.join("lb1").display());
+    assert!(environment.lines().any(|l| l == expected) && !environment.contains("TMPDIR"), "{environment}");
     assert_eq!(ssh(&lab, "root", &key, &["true"]).status.code(), Some(255), "another user");
     let stranger = lab.tmp.path().join("stranger");
     super::support::sshd::keygen("ed25519", &stranger, "");
     assert_eq!(ssh(&lab, "lab", &stranger, &["true"]).status.code(), Some(255), "another key");
 }
 
+/// Runs the lab to its end.
+fn run(tmp: &Path, words: &[&str]) -> (Option<i32>, String, String) {
+    let output = lbdeck(tmp, &[&["lab"], words].concat()).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into(), String::from_utf8_lossy(&output.stderr).into())
+}
+
 #[test]
-fn the_proof_drains_under_load_without_losing_a_request() {
+fn words_that_contradict_each_other_are_refused() {
     let tmp = tempfile::tempdir().unwrap();
-    let output = lbdeck(tmp.path(), &["lab", "--nodes", "2", "--rate", "60"]).output().unwrap();
-    let (data, talk) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{data}\n{talk}");
-    assert!(data.contains("web/web2 is drained on 2 of 2 nodes"), "{data}");
-    assert!(data.contains("web/web2 is back and serves on every node"), "{data}");
-    assert!(data.contains(" 0 failed"), "{data}");
-    assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
+    for (words, said) in [
+        (&["--engine", "relay", "--haproxy", "/usr/sbin/haproxy"][..], "--engine haproxy"),
+        (&["--agent", "/bin/true", "--haproxy", "/usr/sbin/haproxy"], "cannot be used with"),
+        (&["--agent", "/nonexistent/lbdeck"], "/nonexistent/lbdeck: is no file"),
+        (&["--nodes", "0"], "1..=40"),
+        (&["--servers", "1"], "2..=40"),
+        (&["--errors", "101"], "0..=100"),
+        (&["--check", "--serve"], "cannot be used with"),
+    ] {
+        let (code, data, talk) = run(tmp.path(), words);
+        assert_eq!((code, data.as_str()), (Some(2), ""), "{words:?}: {talk}");
+        assert!(talk.contains(said), "{words:?}: {talk}");
+    }
+    nothing_left(tmp.path());
 }
 
 /// The lab in a terminal, as somebody who tries lbdeck sees it.
-fn in_a_terminal(tmp: &Path) -> Terminal {
+fn in_a_terminal(tmp: &Path, size: (u16, u16), words: &[&str]) -> Terminal {
     let mut command = portable_pty::CommandBuilder::new(LBDECK);
     command.args(["lab", "--nodes", "2", "--rate", "20"]);
+    command.args(words);
     command.env("TMPDIR", tmp);
     command.env("HOME", tmp);
     command.env_remove("LBDECK_FLEET");
-    let terminal = Terminal::start(command, (120, 40));
+    let terminal = Terminal::start(command, size);
     terminal.sees("2 fresh");
     terminal
-}
-
-#[test]
-fn a_terminal_gets_the_console_and_gets_itself_back() {
-    let tmp = tempfile::tempdir().unwrap();
-    let mut lab = in_a_terminal(tmp.path());
-    lab.press(":quit\r");
-    assert_eq!(lab.ends(), 0);
-    lab.assert_restored();
-    assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
-}
-
-#[test]
-fn a_signal_ends_the_console_of_the_lab_in_order() {
-    let tmp = tempfile::tempdir().unwrap();
-    let mut lab = in_a_terminal(tmp.path());
-    lab.signal(Signal::SIGTERM);
-    assert_eq!(lab.ends(), 1);
-    lab.assert_restored();
-    assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "something was left in TMPDIR");
 }

@@ -1,7 +1,7 @@
 //! The lab's own SSH server: one a node, in this process, on loopback, so that the lab needs no sshd and no root.
 //!
 //! It gives what lbdeck uses of a node and no more: one user with one key, streams to unix sockets of the node's folder, SFTP
-//! within that folder, and a few harmless commands. No shell, no other forwarding.
+//! within that folder, a few commands, and the programs that were installed there. No shell, no other forwarding.
 
 mod exec;
 mod sftp;
@@ -44,7 +44,8 @@ pub(super) struct Host {
     pub(super) name: String,
     /// All that can be reached of this machine.
     pub(super) folder: PathBuf,
-    pub(super) haproxy: PathBuf,
+    /// Where the lab runs on it.
+    pub(super) haproxy: Option<PathBuf>,
     /// Who may log on.
     pub(super) client: PublicKey,
 }

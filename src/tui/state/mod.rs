@@ -23,7 +23,9 @@ use tui_input::Input;
 
 use crate::collect::problems::Finding;
 use crate::config::Fleet;
-use crate::model::{Certificate, FleetView, NodeName, NodeReading, Problem, Session, StickTable, StickTableEntry, Worker};
+use crate::model::{
+    Certificate, FleetView, LoadPicture, NodeName, NodeReading, Problem, Session, StickTable, StickTableEntry, Worker,
+};
 use crate::store::{Lease, Operation, Unfinished};
 
 use super::event::{Charted, Clock, Effect};
@@ -135,6 +137,8 @@ pub struct State {
     pub(super) findings_after: Option<Instant>,
     pub(super) findings_asked: bool,
     pub history: Option<(Charted, Curves)>,
+    /// What clients see of the fleet, where whoever opened the console makes a load.
+    pub load: Option<Arc<LoadPicture>>,
     /// What the last frame showed where.
     pub frame: Frame,
     pub command_history: Vec<String>,
@@ -177,6 +181,7 @@ impl State {
             findings_after: None,
             findings_asked: false,
             history: None,
+            load: None,
             frame: Frame::default(),
             command_history: Vec::new(),
             leaving: false,

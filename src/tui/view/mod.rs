@@ -9,6 +9,7 @@ pub mod form;
 pub mod frontends;
 pub mod help;
 pub mod leases;
+mod load;
 pub mod messages;
 pub mod node;
 pub mod nodes;
@@ -145,6 +146,8 @@ pub fn draw(state: &State, canvas: &mut ratatui::Frame<'_>) -> Frame {
 /// The list of the view, between what stands above and below it.
 fn draw_body(state: &State, canvas: &mut ratatui::Frame<'_>, body: Rect, frame: &mut Frame) {
     let rows = u16::try_from(state.journey.here.list.len()).unwrap_or(u16::MAX);
+    let load = load::height(state, body.height);
+    let (body, load) = (Rect { height: body.height - load, ..body }, Rect { y: body.bottom() - load, height: load, ..body });
     let (above, below) = match state.screen() {
         Screen::Overview => (overview::panel_height(state, body.height), 0),
         Screen::Node(_) => (node::panel_height(state, body.height), 0),
@@ -163,6 +166,7 @@ fn draw_body(state: &State, canvas: &mut ratatui::Frame<'_>, body: Rect, frame: 
     let bottom = Rect { y: body.bottom() - below, height: below, ..body };
     let middle = Rect { y: body.y + above, height: body.height - above - below, ..body };
     let buf = canvas.buffer_mut();
+    load::panel(state, buf, load);
     match state.screen() {
         Screen::Overview => overview::panel(state, buf, top),
         Screen::Node(node) => node::panel(state, node, buf, top),

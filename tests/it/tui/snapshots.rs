@@ -1,9 +1,12 @@
 //! Every view at three sizes, reached by keys.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lbdeck::app::PromptRequest;
-use lbdeck::model::{Change, NodeName, ServerRef, Session, StickTable, StickTableEntry, Target};
+use lbdeck::model::{
+    Change, LoadLatency, LoadPicture, LoadSecond, NodeName, ServerRef, Session, StickTable, StickTableEntry, Target,
+};
 use lbdeck::ops::{Event as OpEvent, EventKind};
 use lbdeck::store::{JournalEntry, JournalState, Lease, LeaseHold, LeaseState, Operation, OperationState, Unfinished, Who};
 use lbdeck::tui::event::{Answer, Effect, Event};
@@ -67,6 +70,33 @@ fn leases() -> Vec<Lease> {
 #[test]
 fn overview() {
     shots("overview", |c| answer(c, Answer::Leases(leases())));
+}
+
+/// A load of 40 seconds, in the last of which requests fail.
+fn load(seconds: u64) -> Event {
+    let second = |n: u64| LoadSecond {
+        ok: 140 + n % 5,
+        failed: if n > 35 { n - 35 } else { 0 },
+        latency: Some(LoadLatency { p50_us: 3_100 + n * 10, p99_us: 12_000 + (n % 7) * 900, max_us: 30_000 + (n % 11) * 4_000 }),
+    };
+    let seconds: Vec<LoadSecond> = (0..seconds).map(second).collect();
+    let sum = |of: fn(&LoadSecond) -> u64| seconds.iter().map(of).sum();
+    let (ok, failed) = (sum(|s| s.ok), sum(|s| s.failed));
+    let last_failure = (failed > 0).then(|| "http://127.0.0.11:8001/: status 503 Service \u{1b}[31mUnavailable".to_owned());
+    Event::Load(Arc::new(LoadPicture { asked: 150, ok, failed, seconds, last_failure }))
+}
+
+#[test]
+fn load_that_clients_see() {
+    shots("load", |c| c.event(load(40)));
+    shots("load_servers", |c| {
+        c.event(load(30));
+        c.keys(&["4"]);
+    });
+    let mut console = Console::new(80, 24);
+    assert!(!console.screen().contains("errors/s"), "nobody makes a load");
+    console.event(load(0));
+    assert!(console.screen().contains("load 150/s asked for"), "{}", console.screen());
 }
 
 #[test]
