@@ -29,6 +29,8 @@ fn config(node: &LabNode, apps: &Apps) -> String {
     for (pool, address) in POOLS.iter().zip(&node.frontends) {
         let _ = write!(text, "  - name: {pool}-in\n    bind: {address}\n    pool: {pool}\n");
     }
+    // A server that dies is asked again until checks or failures in a row have taken it out: those requests go elsewhere, and
+    // refused connections burden nobody, so that the floor of the retry budget may be high.
     text.push_str("pools:\n");
     for pool in POOLS {
         let balance = if pool == "api" { "leastconn" } else { "roundrobin" };
@@ -37,6 +39,8 @@ fn config(node: &LabNode, apps: &Apps) -> String {
             "  - name: {pool}\n    \
                  balance: {balance}\n    \
                  check: {{path: /health, status: [200], inter: 2s, fastinter: 500ms, downinter: 500ms, rise: 1, fall: 3}}\n    \
+                 outliers: {{consecutive: 3, eject: 5s}}\n    \
+                 retries: {{attempts: 2, floor: 200}}\n    \
                  timeouts: {{connect: 2s, server: 60s}}\n    \
                  servers:\n"
         );

@@ -113,7 +113,7 @@ fn charts(state: &State, load: &LoadPicture, buf: &mut Buffer, area: Rect) {
         ("REQUESTS", "/s", Tone::Ok, curve(load, |s| Some(saturate(s.ok)))),
         ("ERRORS", "/s", Tone::Bad, curve(load, failed)),
     ];
-    if area.width < 120 {
+    if area.width < 160 {
         // p99 and errors tell most.
         series.retain(|(title, ..)| ["LATENCY p50", "LATENCY p99", "ERRORS"].contains(title));
     }
