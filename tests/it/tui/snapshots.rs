@@ -76,7 +76,7 @@ fn overview() {
 fn load(seconds: u64) -> Event {
     let second = |n: u64| LoadSecond {
         ok: 140 + n % 5,
-        failed: if n > 35 { n - 35 } else { 0 },
+        failed: n.saturating_sub(35),
         latency: Some(LoadLatency { p50_us: 3_100 + n * 10, p99_us: 12_000 + (n % 7) * 900, max_us: 30_000 + (n % 11) * 4_000 }),
     };
     let seconds: Vec<LoadSecond> = (0..seconds).map(second).collect();
