@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use crate::model::Exit;
 
-const NO_SPACE: i32 = nix::errno::Errno::ENOSPC as i32;
-
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     #[error("haproxy was not found{}", tried.as_ref().map(|p| format!(" at {}", p.display())).unwrap_or_default())]
@@ -48,15 +46,14 @@ impl LabError {
             Self::Agent { .. } => Some(
                 "its words are above; another process may have taken a port in that moment: try again; --keep leaves logs behind",
             ),
-            Self::Folder { .. } => Some("set TMPDIR to a folder that you may write to, with a short path without quotes"),
+            Self::Folder { .. } => {
+                Some("set TMPDIR to a folder with room that you may write to, with a short path without quotes")
+            }
             Self::Haproxy { .. } => {
                 Some("another process may have taken a port in that moment: try again; --keep leaves logs and configuration")
             }
             Self::NotHealthy { .. } => Some("the machine may be very busy; --keep leaves logs and configuration"),
             Self::NoBuild { .. } => Some("leave out --agent to install this program"),
-            Self::Io { source, .. } if source.raw_os_error() == Some(NO_SPACE) => {
-                Some("the lab needs about five times the size of the lbdeck program; set TMPDIR to a folder with more room")
-            }
             Self::Io { .. } | Self::Key(_) | Self::Open(_) | Self::Proof(_) => None,
         }
     }

@@ -38,8 +38,9 @@ impl Drop for FolderGuard<'_> {
 }
 
 impl Lab {
-    /// Starts all that needs no console: haproxy runs then; agents are installed over SSH afterwards. No load yet.
-    pub(super) async fn start(args: &LabArgs, engine: Engine) -> Result<Self, LabError> {
+    /// Starts all that needs no console: haproxy runs then; `agent`, the build that becomes the agent of each node, is installed over
+    /// SSH afterwards. No load yet.
+    pub(super) async fn start(args: &LabArgs, engine: Engine, agent: Option<&Path>) -> Result<Self, LabError> {
         let haproxy = match engine {
             Engine::Haproxy => Some(haproxy::find(args.haproxy.as_deref())?),
             Engine::Relay => None,
@@ -47,6 +48,9 @@ impl Lab {
         let load = Load::new(args.rate)?;
         let folder = layout::make_folder()?;
         let mut guard = FolderGuard(Some(&folder));
+        if let Some(agent) = agent {
+            layout::check_room(&folder, agent, args.nodes(engine))?;
+        }
         let apps = Apps::start(args.servers, args.errors)?;
         let client = ssh::new_key()?;
         let mut layout = Layout { folder: folder.clone(), nodes: Vec::new() };

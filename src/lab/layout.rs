@@ -11,6 +11,7 @@ use tokio::net::TcpListener as TokioListener;
 
 use super::{Engine, LabError, haproxy};
 use crate::config::AgentPaths;
+use crate::ops::agent::program::mib;
 use crate::store::Store;
 
 pub(super) const POOLS: [&str; 2] = ["web", "api"];
@@ -80,6 +81,21 @@ pub(super) fn make_folder() -> Result<PathBuf, LabError> {
         return Err(wrong("its path must be absolute, without spaces, quotes, backslashes, $ and %".to_owned()));
     }
     nix::unistd::mkdtemp(&parent.join("lbdeck-lab-XXXXXX")).map_err(|e| wrong(e.to_string()))
+}
+
+/// Refuses a folder in which the agents would not fit: each node's build, and four that are on their way (of nodes that are installed
+/// side by side; an upgrade takes less).
+pub(super) fn check_room(folder: &Path, build: &Path, nodes: u8) -> Result<(), LabError> {
+    let size = fs::metadata(build).map_err(LabError::io(format!("reading {}", build.display())))?.len();
+    let needed = size.saturating_mul(u64::from(nodes) + 4);
+    // Where it cannot be told, whoever fills it tells.
+    let Ok(stat) = nix::sys::statvfs::statvfs(folder) else { return Ok(()) };
+    let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+    if free >= needed {
+        return Ok(());
+    }
+    let why = format!("{} are free there, and the lab needs {}", mib(free), mib(needed));
+    Err(LabError::Folder { folder: folder.to_owned(), why })
 }
 
 /// 127.0.0.`host`, or 127.0.0.1 on systems where only that one is loopback.

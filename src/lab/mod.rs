@@ -16,7 +16,7 @@ mod proof;
 mod ssh;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,14 +165,18 @@ async fn beside(verb: impl FnOnce() -> Exit + Send + 'static) -> Option<Exit> {
 /// [`LabError`] where something is missing or could not be started, or the proof did not hold.
 pub async fn run(args: LabArgs, front: Front) -> Result<Exit, LabError> {
     let engine = args.engine()?;
+    let build = match engine {
+        Engine::Relay => Some(agents::build(args.agent.as_deref())?),
+        Engine::Haproxy => None,
+    };
     let mut signals = Signals::new()?;
     let lab = tokio::select! {
-        lab = Lab::start(&args, engine) => lab?,
+        lab = Lab::start(&args, engine, build.as_deref()) => lab?,
         name = signals.next() => return Ok(stopped(&args, &front, name)),
     };
     (front.talk)(&format!("lab: {} nodes, fleet file {}", lab.layout.nodes.len(), lab.layout.fleet_file().display()));
     let result = {
-        let mut session = std::pin::pin!(session(&args, engine, &front, &lab));
+        let mut session = std::pin::pin!(session(&args, build.as_deref(), &front, &lab));
         tokio::select! {
             result = &mut session => result,
             name = signals.next() => {
@@ -188,8 +192,8 @@ pub async fn run(args: LabArgs, front: Front) -> Result<Exit, LabError> {
     let counts = lab.load.counts();
     lab.end().await?;
     // The proof has told its own count.
-    let count =
-        if result.is_ok() && args.proves(front.terminal) { String::new() } else { format!("; {}", summary(&counts, &[])) };
+    let told = result.is_ok() && args.proves(front.terminal) || counts.ok + counts.failed == 0;
+    let count = if told { String::new() } else { format!("; {}", summary(&counts, &[])) };
     (front.talk)(&format!("lab: ended{count}"));
     if args.keep {
         (front.talk)(&format!("lab: kept {}", folder.display()));
@@ -197,15 +201,11 @@ pub async fn run(args: LabArgs, front: Front) -> Result<Exit, LabError> {
     result
 }
 
-async fn session(args: &LabArgs, engine: Engine, front: &Front, lab: &Lab) -> Result<Exit, LabError> {
-    let build = match engine {
-        Engine::Relay => Some(agents::build(args.agent.as_deref())?),
-        Engine::Haproxy => None,
-    };
+async fn session(args: &LabArgs, build: Option<&Path>, front: &Front, lab: &Lab) -> Result<Exit, LabError> {
     if args.proves(front.terminal) {
-        return proof::run(front, lab, build.as_deref()).await;
+        return proof::run(front, lab, build).await;
     }
-    if let Some(build) = &build {
+    if let Some(build) = build {
         (front.talk)("lab: installing the agents");
         agents::install(front, lab, build).await?;
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::support::app::{App, HeldRequest};
+use crate::support::disk::SmallDisk;
 use crate::support::fleet::Fleet;
 use crate::support::haproxy::{Haproxy, Pool};
 use crate::support::meddler::{Meddler, Meddling};
@@ -254,30 +255,12 @@ fn a_full_disk_under_the_store_stops_changes_and_not_looking() {
     }
     let (haproxy, _apps) = web();
     let fleet = Fleet::new().local("lb1", &haproxy);
-    let _disk = SmallDisk::at(&fleet.state());
+    let _disk = SmallDisk::at(&fleet.state(), "16k");
     fs::write(fleet.state().join("ballast"), vec![0u8; 15 << 10]).unwrap();
     fleet.run(&["status"]).says("1 fresh");
     let ran = fleet.run(&["server", "drain", "web/s1", "--yes", "--reason", "test", "--deadline", "5s"]).exits(1);
     assert!(ran.stderr.contains(fleet.state().to_str().unwrap()), "names the place: {}", ran.stderr);
     assert_eq!(status_of(&haproxy, "s1"), "no check", "nothing was sent");
-}
-
-/// A file system of 16 KiB, unmounted at the end.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn at(path: &std::path::Path) -> SmallDisk {
-        fs::create_dir_all(path).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"]).arg(path).status().unwrap();
-        assert!(mounted.success());
-        SmallDisk(path.to_owned())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
 }
 
 #[test]

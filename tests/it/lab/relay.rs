@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use nix::sys::signal::Signal;
 
 use super::{LBDECK, LONG, Serving, ends_with_all_it_started, in_a_terminal, nothing_left, run};
+use crate::support::disk::SmallDisk;
 use crate::support::wait::until;
 
 /// The tests' own build without its symbols: a third of the bytes to upload to each node.
@@ -106,6 +107,15 @@ fn an_agent_that_is_none_is_told_and_leaves_nothing() {
     assert_eq!(code, Some(1), "{data}\n{talk}");
     assert!(talk.contains("is no lbdeck") && talk.contains("agent install lb1"), "{talk}");
     nothing_left(tmp.path());
+}
+
+#[test]
+fn a_disk_without_room_is_told_before_anything_starts() {
+    let disk = SmallDisk::new("100m");
+    let (code, data, talk) = run(disk.path(), &["--agent", agent()]);
+    assert_eq!((code, data.as_str()), (Some(1), ""), "{talk}");
+    assert!(talk.contains("are free there, and the lab needs") && talk.contains("set TMPDIR"), "{talk}");
+    nothing_left(disk.path());
 }
 
 #[test]

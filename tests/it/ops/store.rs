@@ -2,13 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use lbdeck::model::{Change, Exit};
 use lbdeck::ops::{Ops, Verb};
 use lbdeck::store::{AuditFilter, Store, StoreError};
 use lbdeck::transport::local::LocalTransport;
+
+use crate::support::disk::SmallDisk;
 
 use super::bench::{Bench, handle, request, run, three_servers, who};
 
@@ -22,36 +23,12 @@ fn operator_at(bench: &Bench, path: &Path) -> Ops {
     Ops::new(handles, Arc::clone(&bench.fleet), Store::at(path), who("alice"))
 }
 
-/// A small file system of its own; unmounted with the value.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new(size: &str) -> SmallDisk {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(dir.path()).status();
-        assert!(mounted.is_ok_and(|s| s.success()), "mounting a tmpfs needs root: run the tests as root");
-        SmallDisk(dir)
-    }
-    fn fill(&self) {
-        use std::io::Write;
-        let mut file = std::fs::File::create(self.0.path().join("ballast")).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_changes_and_sends_nothing() {
     let bench = three_servers(1);
     for full_from_the_start in [true, false] {
         let disk = SmallDisk::new("256k");
-        let ops = operator_at(&bench, &disk.0.path().join("lbdeck.db"));
+        let ops = operator_at(&bench, &disk.path().join("lbdeck.db"));
         if !full_from_the_start {
             let asked = request(Verb::Server(Change::Maint), &["app/web1"]);
             assert_eq!(run(&ops, asked, &bench.view().await).await.0.exit, Exit::Ok);

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod app;
+pub mod disk;
 pub mod fake_socket;
 pub mod fleet;
 pub mod haproxy;
