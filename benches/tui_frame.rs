@@ -90,6 +90,7 @@ fn picture(turn: u64, now: Instant) -> Arc<FleetView> {
             pools: pools.collect(),
             workers: None,
             certificates: None,
+            events: Vec::new(),
             notes: vec![],
             fields: None,
         };

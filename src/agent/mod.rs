@@ -20,6 +20,7 @@ mod run;
 pub mod state;
 pub mod supervise;
 mod tls;
+mod watched_files;
 
 pub use relay_plane::RelayPlanes;
 pub use run::{AgentError, Options, run};

@@ -165,7 +165,10 @@ impl Agent {
         if let (Some(tcp), Some((_, files))) = (tcp, &options.tcp) {
             doors.push((TCP_DOOR.to_owned(), OwnedFd::from(tcp.try_clone().map_err(system("copying a socket"))?)));
             let listener = TcpListener::from_std(tcp).map_err(system("listening for the control API"))?;
-            serving.spawn(TcpDoor { listener, tls: tls::server(files)? }.serve(router, stop_doors.subscribe()));
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!("control API over TLS at {address}");
+            }
+            serving.spawn(TcpDoor { listener, tls: tls::Identity::read(files)? }.serve(router, stop_doors.subscribe()));
         }
         let (kept, stop) = (leases.clone(), stop_leases.subscribe());
         serving.spawn(async move { kept.run(stop).await });

@@ -8,8 +8,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+use super::watched_files::{Looked, WatchedFiles};
+
 /// Files in PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
@@ -34,7 +36,39 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if found.is_empty() { Err(wrong(path)("it holds no certificate")) } else { Ok(found) }
 }
 
-pub fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+/// What the control API shows and asks for, made anew when its files change.
+#[derive(Debug)]
+pub struct Identity {
+    files: TlsFiles,
+    server: Arc<ServerConfig>,
+    watched: WatchedFiles,
+}
+
+impl Identity {
+    pub fn read(files: &TlsFiles) -> Result<Identity, TlsError> {
+        let watched = WatchedFiles::new(vec![files.certificate.clone(), files.key.clone(), files.client_ca.clone()]);
+        Ok(Identity { files: files.clone(), server: server(files)?, watched })
+    }
+
+    /// For the next connection.
+    pub fn current(&mut self) -> Arc<ServerConfig> {
+        let (files, server_config) = (&self.files, &mut self.server);
+        let renew = || {
+            *server_config = server(files).map_err(|e| e.to_string())?;
+            Ok(())
+        };
+        match self.watched.look(renew) {
+            Looked::Same => {}
+            Looked::Taken => tracing::info!("the control API's certificate has been read again"),
+            Looked::Refused(why) => {
+                tracing::error!("the control API's certificate has changed and cannot be used, the old one stays: {why}")
+            }
+        }
+        self.server.clone()
+    }
+}
+
+fn server(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     for ca in certificates(&files.client_ca)? {

@@ -2,10 +2,16 @@
 
 use crate::config::duration::show_duration;
 use crate::config::size::show_size;
-use crate::model::{DiskUse, NodeReading};
+use crate::model::{DiskUse, EngineEvent, NodeReading};
 
 /// A file system is told from this share on, and the fullest always.
 const FULL: u64 = 80;
+
+/// `21:03:07Z health web/web1 down: L4CON`.
+pub fn event(event: &EngineEvent) -> String {
+    let subject = if event.subject.is_empty() { String::new() } else { format!("{} ", event.subject) };
+    format!("{} {} {subject}{}", event.at.strftime("%TZ"), event.kind, event.text)
+}
 
 fn size(bytes: u64) -> String {
     show_size(usize::try_from(bytes).unwrap_or(usize::MAX))

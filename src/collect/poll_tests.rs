@@ -61,6 +61,7 @@ impl Engine for Double {
                 pools: vec![],
                 workers: None,
                 certificates: None,
+                events: Vec::new(),
                 notes: vec![],
                 fields: None,
             }),

@@ -40,7 +40,7 @@ pub struct EffectiveNode {
     pub reach: &'static str,
     pub ssh: Option<EffectiveSsh>,
     pub haproxy: Option<EffectiveHaproxy>,
-    /// The control socket of lbdeck's own agent.
+    /// The control socket of lbdeck's own agent, or `tls HOST:PORT`.
     pub relay: Option<String>,
     pub lock_dir: String,
 }
@@ -140,7 +140,10 @@ impl EffectiveNode {
             reach,
             ssh,
             haproxy: spec.haproxy.as_ref().map(EffectiveHaproxy::of),
-            relay: spec.relay.as_ref().map(|relay| shown(&relay.socket)),
+            relay: spec.relay.as_ref().map(|relay| match &relay.tcp {
+                Some(tcp) => format!("tls {}", tcp.address),
+                None => shown(&relay.socket),
+            }),
             lock_dir: shown(&spec.lock_dir),
         }
     }

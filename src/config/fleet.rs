@@ -97,12 +97,27 @@ pub struct HaproxySpec {
 pub struct RelaySpec {
     /// Its control socket on the node, reached through `Reach` (default /run/lbdeck/agent.sock).
     pub socket: PathBuf,
+    /// Where it answers over TLS from here; else its socket is used.
+    pub tcp: Option<RelayTcp>,
 }
 
 impl Default for RelaySpec {
     fn default() -> Self {
-        Self { socket: AgentPaths::system().socket() }
+        Self { socket: AgentPaths::system().socket(), tcp: None }
     }
+}
+
+/// The agent's control API over TLS (`lbdeck agent run --listen`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RelayTcp {
+    /// `host:port`.
+    pub address: String,
+    /// The name in its certificate (default: the host of the address).
+    pub server_name: Option<String>,
+    /// Authorities that sign agents' certificates, and what this console shows; PEM files of this machine.
+    pub ca: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Where run-time statistics and commands go.

@@ -203,6 +203,7 @@ fn same_engine_twice(reader: &mut Reader<'_>, nodes: &[(NodeSpec, Place)]) {
                 HaproxyAccess::Tcp(address) => format!("{host} {address}"),
                 HaproxyAccess::Stats { url, .. } => url.clone(),
             },
+            (None, Some(RelaySpec { tcp: Some(tcp), .. })) => tcp.address.clone(),
             (None, Some(relay)) => format!("{host} {}", relay.socket.display()),
             (None, None) => continue,
         };

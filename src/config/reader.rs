@@ -43,7 +43,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("defaults", &["zone", "role", "tags", "lock_dir", "ssh", "haproxy", "relay"]),
     ("a node", &["name", "address", "zone", "role", "tags", "lock_dir", "ssh", "local", "engines"]),
     ("engines", &["haproxy", "relay"]),
-    ("relay", &["socket"]),
+    ("relay", &["socket", "tcp", "server_name", "ca", "certificate", "key"]),
     (
         "ssh",
         &[

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::fleet::{Reach, RelaySpec};
+use super::fleet::{Reach, RelaySpec, RelayTcp};
 use super::reader::Reader;
 use super::yaml::{Node, Value};
 
@@ -10,9 +10,14 @@ use super::yaml::{Node, Value};
 #[derive(Clone, Default)]
 pub(super) struct RelayPart {
     socket: Option<PathBuf>,
+    tcp: Option<String>,
+    server_name: Option<String>,
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
 }
 
-/// `relay: true`, `relay: {socket: PATH}` or `false`: outer None where it was wrong, inner None where it is off.
+/// `relay: true`, a mapping, or `false`: outer None where it was wrong, inner None where it is off.
 pub(super) fn read_relay(reader: &mut Reader<'_>, node: &Node) -> Option<Option<RelayPart>> {
     match node.value {
         Value::Bool(true) => Some(Some(RelayPart::default())),
@@ -20,23 +25,50 @@ pub(super) fn read_relay(reader: &mut Reader<'_>, node: &Node) -> Option<Option<
         _ => {
             let before = reader.errors.len();
             let section = reader.section(node, "relay")?;
-            let socket = section.get("socket").and_then(|n| reader.socket_path(n, "socket"));
-            (reader.errors.len() == before).then_some(Some(RelayPart { socket }))
+            let part = RelayPart {
+                socket: section.get("socket").and_then(|n| reader.socket_path(n, "socket")),
+                tcp: section.get("tcp").and_then(|n| reader.host_port(n, "tcp")),
+                server_name: section.get("server_name").and_then(|n| reader.text(n, "server_name")),
+                ca: section.get("ca").and_then(|n| reader.local_path(n, "ca")),
+                certificate: section.get("certificate").and_then(|n| reader.local_path(n, "certificate")),
+                key: section.get("key").and_then(|n| reader.local_path(n, "key")),
+            };
+            (reader.errors.len() == before).then_some(Some(part))
         }
     }
 }
 
 impl RelayPart {
+    /// This part where it says something, else the other. An address is one node's: it is never taken over.
     pub fn over(self, other: Option<&RelayPart>) -> RelayPart {
-        RelayPart { socket: self.socket.or_else(|| other.and_then(|o| o.socket.clone())) }
+        let Some(other) = other.cloned() else { return self };
+        RelayPart {
+            socket: self.socket.or(other.socket),
+            tcp: self.tcp,
+            server_name: self.server_name,
+            ca: self.ca.or(other.ca),
+            certificate: self.certificate.or(other.certificate),
+            key: self.key.or(other.key),
+        }
     }
 
     /// Fills in what is not said; the error is what is wrong and how to mend it.
     pub fn complete(self, reach: &Reach) -> Result<RelaySpec, (String, String)> {
-        if matches!(reach, Reach::None) {
-            let hint = "write ssh: true or local: true";
+        let socket = self.socket.unwrap_or_else(|| RelaySpec::default().socket);
+        let tcp = match self.tcp {
+            None => None,
+            Some(address) => {
+                let (Some(ca), Some(certificate), Some(key)) = (self.ca, self.certificate, self.key) else {
+                    let hint = "write ca: FILE, certificate: FILE and key: FILE beside it; lbdeck agent cert makes them. There is no plain TCP";
+                    return Err(("the agent's 'tcp' needs certificates".to_owned(), hint.to_owned()));
+                };
+                Some(RelayTcp { address, server_name: self.server_name, ca, certificate, key })
+            }
+        };
+        if tcp.is_none() && matches!(reach, Reach::None) {
+            let hint = "write ssh: true or local: true, or engines: {relay: {tcp: HOST:PORT, ...}}";
             return Err(("nothing says how the agent of this node is reached".to_owned(), hint.to_owned()));
         }
-        Ok(self.socket.map_or_else(RelaySpec::default, |socket| RelaySpec { socket }))
+        Ok(RelaySpec { socket, tcp })
     }
 }

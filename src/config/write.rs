@@ -168,7 +168,7 @@ fn node(out: &mut String, spec: &NodeSpec, shared: &Shared, note: Option<String>
     }
     match (&spec.haproxy, &spec.relay) {
         (None, Some(relay)) if *relay == RelaySpec::default() => line("engines", "{relay: true}".to_owned()),
-        (None, Some(relay)) => line("engines", format!("{{relay: {{socket: {}}}}}", path(&relay.socket, None))),
+        (None, Some(relay)) => line("engines", format!("{{relay: {}}}", flow(&relay_pairs(relay, home)))),
         (None, None) => line("engines", "{}".to_owned()),
         (Some(_), _) if shared.haproxy.is_some() => {}
         (Some(haproxy), _) => line("engines", format!("{{haproxy: {}}}", flow(&haproxy_pairs(haproxy, home)))),
@@ -247,6 +247,19 @@ fn haproxy_pairs(haproxy: &HaproxySpec, home: Option<&Path>) -> Vec<Pair> {
     pairs.extend(haproxy.master_socket.as_ref().map(|p| ("master_socket", path(p, None))));
     let config = haproxy.config_file.as_ref().filter(|p| *p != Path::new(DEFAULT_CONFIG));
     pairs.extend(config.map(|p| ("config", path(p, None))));
+    pairs
+}
+
+fn relay_pairs(relay: &RelaySpec, home: Option<&Path>) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    if relay.socket != RelaySpec::default().socket {
+        pairs.push(("socket", path(&relay.socket, None)));
+    }
+    if let Some(tcp) = &relay.tcp {
+        pairs.push(("tcp", scalar(&tcp.address)));
+        pairs.extend(tcp.server_name.as_ref().map(|name| ("server_name", scalar(name))));
+        pairs.extend([("ca", &tcp.ca), ("certificate", &tcp.certificate), ("key", &tcp.key)].map(|(k, p)| (k, path(p, home))));
+    }
     pairs
 }
 

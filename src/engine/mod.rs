@@ -124,6 +124,10 @@ pub trait Engine: Send + Sync + fmt::Debug {
 
     async fn observe(&self, want: Want<'_>, deadline: Duration) -> Result<NodeObs>;
 
+    /// For engines that tell by themselves; the others are polled.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
+    }
     fn admin(&self) -> Option<&dyn Admin> {
         None
     }
@@ -142,6 +146,23 @@ pub trait Engine: Send + Sync + fmt::Debug {
     fn node_readings(&self) -> Option<&dyn NodeReadings> {
         None
     }
+}
+
+/// Readings without polling.
+#[async_trait]
+pub trait Streams: Send + Sync {
+    /// Begins to listen: a reading `every` so often, and at once after a change. `deadline` is for the beginning.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] where the far side is too old to do this: then it is polled.
+    async fn follow(&self, every: Duration, deadline: Duration) -> Result<Box<dyn Follow + '_>>;
+}
+
+/// Readings as they come.
+#[async_trait]
+pub trait Follow: Send {
+    /// The next one; None where the far side has ended this in order and another process goes on. Nothing is lost where the call is given up.
+    async fn next(&mut self) -> Result<Option<NodeObs>>;
 }
 
 /// Changes of run-time state.

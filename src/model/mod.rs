@@ -19,8 +19,8 @@ pub use info_lines::InfoLines;
 pub use load::{LOAD_SECONDS, LoadLatency, LoadPicture, LoadSecond};
 pub use node_reading::{AgentUse, CpuUse, DiskUse, ListeningSocket, MemoryUse, NetworkInterface, NodeReading, TcpStates};
 pub use observation::{
-    Certificate, Check, Drift, EngineInfo, EngineKind, Fields, FrontendObs, Gauges, NodeObs, PoolObs, ServerObs, Session,
-    SocketLevel, StickTable, StickTableEntry, Worker,
+    Certificate, Check, Drift, EngineEvent, EngineInfo, EngineKind, Fields, FrontendObs, Gauges, NodeObs, PoolObs, ServerObs,
+    Session, SocketLevel, StickTable, StickTableEntry, Worker,
 };
 pub use sanitize::sanitize;
 pub use server_state::{AdminState, ServerStatus, StatusWord};

@@ -226,6 +226,8 @@ pub struct NodeObs {
     pub workers: Option<Vec<Worker>>,
     /// None where it was not asked for.
     pub certificates: Option<Vec<Certificate>>,
+    /// What happened there lately, the youngest first; only where the engine tells.
+    pub events: Vec<EngineEvent>,
     /// What lowers the worth of this reading, in words (`level user: the admin state is derived`).
     pub notes: Vec<String>,
     #[serde(skip)]
@@ -239,6 +241,18 @@ impl NodeObs {
     pub fn server(&self, pool: &str, server: &str) -> Option<&ServerObs> {
         self.pool(pool)?.server(server)
     }
+}
+
+/// Something that an engine says happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EngineEvent {
+    /// By the node's clock.
+    pub at: Timestamp,
+    /// `server`, `health`, `config`, `certificate`, `lease` …
+    pub kind: String,
+    /// What it is about: `web/web1`, a lease, a file.
+    pub subject: String,
+    pub text: String,
 }
 
 /// A stream that HAProxy holds, from `show sess`.

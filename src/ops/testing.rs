@@ -194,6 +194,7 @@ fn node_view(meta: &Arc<NodeMeta>, pools: Vec<PoolObs>) -> NodeView {
         pools,
         workers: None,
         certificates: None,
+        events: Vec::new(),
         notes: Vec::new(),
         fields: None,
     };

@@ -6,6 +6,7 @@ pub mod local;
 pub mod prompt;
 pub mod secret;
 pub mod ssh;
+pub mod tls;
 
 pub use http::{HttpClient, HttpReply};
 pub use local::LocalTransport;

@@ -15,6 +15,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
+use crate::agent::tls::Identity;
+
 /// Connections at once; a console keeps one or two.
 const CONNECTIONS: usize = 256;
 /// A request's head must be there within this.
@@ -37,15 +39,10 @@ pub struct Door {
 }
 
 /// A listening TCP socket that asks for a client's certificate.
+#[derive(Debug)]
 pub struct TcpDoor {
     pub listener: TcpListener,
-    pub tls: Arc<rustls::ServerConfig>,
-}
-
-impl std::fmt::Debug for TcpDoor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TcpDoor").field("listener", &self.listener).finish_non_exhaustive()
-    }
+    pub tls: Identity,
 }
 
 /// Makes the socket's file, mode 0600 (0660 with `group`), never wider for a moment: it is made under another name.
@@ -79,14 +76,17 @@ impl Door {
     /// Serves until `stop` says so; connections that are established then finish what they are at.
     pub async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let connections = TaskTracker::new();
+        let (connections, mut refused) = (TaskTracker::new(), false);
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { break };
             let stream = tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok((stream, _)) => {
+                        refused = false;
+                        stream
+                    }
                     Err(e) => {
-                        pause_after(&e).await;
+                        pause_after(&e, &mut refused).await;
                         continue;
                     }
                 },
@@ -108,23 +108,28 @@ impl Door {
 }
 
 impl TcpDoor {
-    pub async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(mut self, router: Router, mut stop: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let connections = TaskTracker::new();
-        let acceptor = TlsAcceptor::from(self.tls);
+        let (connections, mut refused) = (TaskTracker::new(), false);
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { break };
             let (stream, peer) = tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
+                    Ok(accepted) => {
+                        refused = false;
+                        accepted
+                    }
                     Err(e) => {
-                        pause_after(&e).await;
+                        pause_after(&e, &mut refused).await;
                         continue;
                     }
                 },
                 () = stopped(&mut stop) => break,
             };
-            let (router, stop, acceptor) = (router.clone(), stop.clone(), acceptor.clone());
+            if let Err(e) = stream.set_nodelay(true) {
+                tracing::debug!(%peer, error = %e, "answers may wait for each other");
+            }
+            let (router, stop, acceptor) = (router.clone(), stop.clone(), TlsAcceptor::from(self.tls.current()));
             connections.spawn(async move {
                 match tokio::time::timeout(TLS_WITHIN, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => connection(stream, router, stop).await,
@@ -139,9 +144,11 @@ impl TcpDoor {
     }
 }
 
-/// Too many open files and the like pass; without a pause this would spin.
-async fn pause_after(error: &std::io::Error) {
-    tracing::warn!(%error, "the control API cannot accept a connection");
+/// Too many open files and the like pass; without a pause this would spin. Said once until a connection is accepted again.
+async fn pause_after(error: &std::io::Error, said: &mut bool) {
+    if !std::mem::replace(said, true) {
+        tracing::error!(%error, "the control API cannot accept connections");
+    }
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 

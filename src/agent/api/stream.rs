@@ -29,6 +29,8 @@ pub struct Asked {
     interval_ms: Option<u64>,
     /// Begin with the events after this one; without it only new ones come.
     after: Option<u64>,
+    /// Begin with so many of the latest events.
+    recent: Option<usize>,
     pool: Option<String>,
 }
 
@@ -56,7 +58,12 @@ async fn feed(parts: Parts, asked: Asked, lines: mpsc::Sender<Bytes>) -> Result<
     let mut events = control.events.listen();
     let mut last = match asked.after {
         Some(after) => send_all(&lines, control.events.after(after), after).await?,
-        None => control.events.after(0).last().map_or(0, |e| e.seq),
+        None => {
+            let mut kept = control.events.after(0);
+            let before = kept.len().saturating_sub(asked.recent.unwrap_or(0));
+            let last = kept.get(before.wrapping_sub(1)).map_or(0, |e| e.seq);
+            send_all(&lines, kept.split_off(before), last).await?
+        }
     };
     let mut news = control.news();
     let mut turn = tokio::time::interval(interval);

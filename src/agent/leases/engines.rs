@@ -43,7 +43,7 @@ fn handle(identity: &str, places: &Places, settings: &Settings) -> NodeHandle {
 
 fn engine(name: &NodeName, identity: &str, places: &Places, settings: &Settings) -> Result<Arc<dyn Engine>, EngineError> {
     if identity == relay::identity(&places.socket) {
-        let spec = RelaySpec { socket: places.socket.clone() };
+        let spec = RelaySpec { socket: places.socket.clone(), tcp: None };
         return Ok(Arc::new(Relay::new(name.clone(), &spec, Some(Arc::new(LocalTransport)), settings)?));
     }
     let access = match identity.strip_prefix("haproxy:") {

@@ -15,6 +15,7 @@ pub mod pool;
 pub mod protect;
 pub mod proxy_protocol;
 pub mod record;
+pub mod room;
 pub mod roster;
 pub mod route;
 pub mod rules;

@@ -19,6 +19,7 @@ use super::log::AccessLog;
 use super::metrics::prometheus::{self, Extra};
 use super::metrics::{self, NO_ROUTE, Registry};
 use super::protect::Protection;
+use super::room::Room;
 use super::roster::{Asked, Roster};
 use super::route::UnknownPool;
 use super::rules::Rules;
@@ -28,8 +29,8 @@ use super::session::{SessionView, Sessions};
 use super::tls::TlsError;
 use super::tls::connect::TlsToServer;
 use super::tls::terminate::{Terminator, TicketKeys};
-use super::tls::watch::Looked;
 use crate::agent::events::Events;
+use crate::agent::watched_files::Looked;
 use crate::model::ServerRef;
 
 /// How often a relay that stops looks whether its connections have ended.
@@ -75,6 +76,7 @@ pub struct Relay {
     registry: Arc<Registry>,
     /// Client connections of all listeners.
     active: Arc<AtomicU64>,
+    everyone: Arc<Room>,
     started: Instant,
     tickets: TicketKeys,
     _health: HealthThread,
@@ -100,6 +102,7 @@ impl Relay {
         let relay = Self {
             registry: Arc::new(Registry::new(threads.count())),
             active: Arc::default(),
+            everyone: Arc::new(Room::of_this_process()),
             started: Instant::now(),
             roster,
             threads,
@@ -297,6 +300,7 @@ impl Relay {
             protection,
             rules,
             active: self.active.clone(),
+            everyone: self.everyone.clone(),
             room: same_room.unwrap_or_else(|| listener.maxconn.map(|n| Arc::new(Semaphore::new(n)))),
             enabled: known.is_none_or(|k| k.parts.enabled),
         };
@@ -347,7 +351,7 @@ impl Relay {
     }
 
     /// Reads certificates and keys again whose files have changed: of whom, and why not where they cannot be used. Reads files.
-    pub fn look_at_certificates(&self) -> Vec<(String, Result<(), TlsError>)> {
+    pub fn look_at_certificates(&self) -> Vec<(String, Result<(), String>)> {
         let all = self.tls_of_all().into_iter().map(|(at, tls)| match tls {
             Tls::In(terminator) => (at, terminator.look()),
             Tls::Out(tls) => (at, tls.look()),
@@ -360,7 +364,7 @@ impl Relay {
         all.filter_map(news).collect()
     }
 
-    /// What is not as its files are, in words.
+    /// What an operator should know, in words: certificates that are not as their files are, clients that find no room.
     pub fn troubles(&self) -> Vec<String> {
         let all = self.tls_of_all().into_iter().filter_map(|(at, tls)| {
             let why = match tls {
@@ -372,6 +376,7 @@ impl Relay {
         all.map(|(at, why)| {
             format!("{at}: the files of its certificate have changed and cannot be used, what was read before stays: {why}")
         })
+        .chain(self.everyone.trouble())
         .collect()
     }
 

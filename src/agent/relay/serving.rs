@@ -30,6 +30,7 @@ use super::pool::{Picker, Pool};
 use super::protect::Protection;
 use super::proxy_protocol::accept;
 use super::record::{LoadOf, Records};
+use super::room::Room;
 use super::rules::Rules;
 use super::session::{Closing, Session, Sessions};
 use super::stream::{Socket, Stream};
@@ -65,8 +66,9 @@ pub struct ListenerParts {
     pub config: Arc<ListenerConfig>,
     pub counts: Arc<ListenerCounts>,
     pub terminator: Option<Terminator>,
-    /// Client connections of the whole relay.
+    /// Client connections of the whole relay, and room for them.
     pub active: Arc<AtomicU64>,
+    pub everyone: Arc<Room>,
     /// Mode http.
     pub rules: Option<Arc<Rules>>,
     /// Who may connect, and how often at once.
@@ -312,6 +314,8 @@ async fn accept_loop(local: Rc<Local>, door: Rc<Door>) {
             None => None,
         };
         let accepted = acceptor.accept().await;
+        let everyone = local.current.borrow().parts.everyone.clone();
+        let place = everyone.enter().await;
         let local = local.clone();
         tokio::task::spawn_local(async move {
             let current = local.current.borrow().clone();
@@ -321,7 +325,7 @@ async fn accept_loop(local: Rc<Local>, door: Rc<Door>) {
             let peer = accepted.peer;
             let connection = |session| serve(local, current, session, accepted);
             Sessions::here().run(name, peer, closing, connection).await;
-            drop((counted, permit));
+            drop((counted, permit, place));
         });
     }
 }

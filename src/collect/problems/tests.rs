@@ -70,6 +70,7 @@ fn node(name: &str, servers: Vec<ServerObs>) -> NodeView {
         pools: vec![pool],
         workers: None,
         certificates: None,
+        events: Vec::new(),
         notes: Vec::new(),
         fields: None,
     };

@@ -100,7 +100,7 @@ fn a_full_file() {
 fn the_documented_example_is_read_and_knows_every_key() {
     let text = include_str!("../../../docs/lbdeck.yaml");
     let fleet = read(text).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(fleet.nodes.len(), 8);
+    assert_eq!(fleet.nodes.len(), 9);
     let keys = crate::config::reader::SECTIONS.iter().flat_map(|(_, keys)| *keys);
     let missing: Vec<&&str> = keys
         .filter(|key| !key.contains("_file") && !key.contains("_env") && !key.contains("_command"))

@@ -36,6 +36,7 @@ pub(super) fn seen(version: &str, level: SocketLevel) -> NodeObs {
         pools: picture.pools,
         workers: None,
         certificates: None,
+        events: Vec::new(),
         notes: Vec::new(),
         fields: None,
     }

@@ -270,6 +270,7 @@ impl Engine for Haproxy {
             pools: reading.picture.pools,
             workers,
             certificates: None,
+            events: Vec::new(),
             notes: reading.notes,
             fields,
         })

@@ -16,7 +16,7 @@ use crate::engine::EngineError;
 use crate::model::sanitize;
 use crate::transport::{Endpoint, Transport, TransportError};
 
-use super::wire::{API, Failure, Hello};
+use super::wire::{API, Failure, Hello, Line};
 
 /// Kept connections: the poll, and somebody who looks at sessions meanwhile.
 const KEPT: usize = 2;
@@ -40,6 +40,43 @@ pub struct Client {
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
     _driver: AbortOnDropHandle<()>,
+}
+
+/// An answer that goes on, one JSON object a line.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    client: &'a Client,
+    body: Incoming,
+    read: Vec<u8>,
+    /// Bytes of `read` that hold no line feed.
+    searched: usize,
+    _connection: Connection,
+}
+
+impl Lines<'_> {
+    /// The next line. Nothing is lost where the call is given up.
+    pub async fn next(&mut self) -> Result<Line, EngineError> {
+        loop {
+            let unsearched = self.read.get(self.searched..).unwrap_or_default();
+            if let Some(at) = unsearched.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=self.searched + at).collect();
+                self.searched = 0;
+                return self.client.parse("/v1/stream", &line);
+            }
+            self.searched = self.read.len();
+            let frame = match self.body.frame().await {
+                Some(Ok(frame)) => frame,
+                Some(Err(e)) => return Err(self.client.closed(&format!("in the stream: {e}"))),
+                None => return Err(self.client.closed("the agent has ended the stream without a word")),
+            };
+            let Some(data) = frame.data_ref() else { continue };
+            if self.read.len() + data.len() > self.client.max_reply {
+                let (at, doing) = (self.client.describe(), "/v1/stream".to_owned());
+                return Err(TransportError::TooLarge { at, doing, limit: self.client.max_reply }.into());
+            }
+            self.read.extend_from_slice(data);
+        }
+    }
 }
 
 /// What went wrong, and whether anything of an answer had come.
@@ -159,7 +196,29 @@ impl Client {
         Ok(Connection { sender, _driver: AbortOnDropHandle::new(driver) })
     }
 
+    /// Opens an answer that goes on line by line, over a connection of its own.
+    pub async fn lines(&self, path: &str, deadline: Duration) -> Result<Lines<'_>, EngineError> {
+        let begin = async {
+            let mut connection = self.greeted().await?;
+            let response = self.ask(&mut connection, Method::GET, path, "").await.map_err(|broken| broken.error)?;
+            Ok(Lines { client: self, body: response.into_body(), read: Vec::new(), searched: 0, _connection: connection })
+        };
+        self.timed(path, deadline, begin).await
+    }
+
     async fn exchange(&self, connection: &mut Connection, method: Method, path: &str, body: &str) -> Result<Bytes, Broken> {
+        let response = self.ask(connection, method, path, body).await?;
+        self.body(path, response).await.map_err(|error| Broken { error, unanswered: false, moved: false })
+    }
+
+    /// Sends a request; the answer if it is a success.
+    async fn ask(
+        &self,
+        connection: &mut Connection,
+        method: Method,
+        path: &str,
+        body: &str,
+    ) -> Result<Response<Incoming>, Broken> {
         let answered = |error: EngineError| Broken { error, unanswered: false, moved: false };
         let request = Request::builder()
             .method(&method)
@@ -177,10 +236,10 @@ impl Client {
         connection.sender.ready().await.map_err(unanswered)?;
         let response = connection.sender.send_request(request).await.map_err(unanswered)?;
         let status = response.status();
-        let bytes = self.body(path, response).await.map_err(answered)?;
         if status.is_success() {
-            return Ok(bytes);
+            return Ok(response);
         }
+        let bytes = self.body(path, response).await.map_err(answered)?;
         let moved = status == StatusCode::SERVICE_UNAVAILABLE;
         Err(Broken { moved, ..answered(self.refused(&method, path, status, &bytes)) })
     }

@@ -1,11 +1,12 @@
 //! lbdeck's own agent and its relay, by the control API: HTTP with JSON over the agent's unix socket.
 //!
-//! `observe` reads snapshots and `command` writes requests, both pure; `client` moves bytes.
+//! `observe` reads snapshots and `command` writes requests, both pure; `client` moves bytes; `follow` listens to the stream.
 
 mod client;
 mod command;
 #[cfg(test)]
 mod command_tests;
+mod follow;
 mod observe;
 pub mod wire;
 
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use crate::config::{RelaySpec, Settings};
-use crate::engine::{Admin, Certificates, Command, Engine, EngineError, NodeReadings, Result, Sessions, Want, inverse};
+use crate::engine::{Admin, Certificates, Command, Engine, EngineError, NodeReadings, Result, Sessions, Streams, Want, inverse};
 use crate::model::{AddServer, Certificate, Change, EngineKind, NodeName, NodeObs, NodeReading, ServerRef, Session, Target};
+use crate::transport::tls::{TlsFiles, TlsTransport};
 use crate::transport::{Endpoint, Transport, TransportError};
 
 pub use observe::{Reading, observation};
@@ -50,11 +52,17 @@ impl Relay {
     /// # Errors
     /// Nothing says how the node is reached.
     pub fn new(node: NodeName, spec: &RelaySpec, transport: Option<Arc<dyn Transport>>, settings: &Settings) -> Result<Relay> {
+        if let Some(tcp) = &spec.tcp {
+            let files = TlsFiles { ca: tcp.ca.clone(), certificate: tcp.certificate.clone(), key: tcp.key.clone() };
+            let tls = TlsTransport::new(&tcp.address, tcp.server_name.as_deref(), files)?;
+            let client = Client::new(Arc::new(tls), Endpoint::Tcp(tcp.address.clone()), settings.max_reply);
+            return Ok(Relay { node, identity: identity(&spec.socket), client });
+        }
         let Some(transport) = transport else {
             return Err(EngineError::NotAllowed {
                 at: node.to_string(),
                 what: "the agent's socket is on the node, and nothing says how the node is reached".into(),
-                hint: "give the node ssh or local in the fleet file".into(),
+                hint: "give the node ssh or local in the fleet file, or engines: {relay: {tcp: HOST:PORT, …}}".into(),
             });
         };
         let client = Client::new(transport, Endpoint::Unix(spec.socket.clone()), settings.max_reply);
@@ -118,6 +126,9 @@ impl Engine for Relay {
         Ok(observation(snapshot, self.client.hello().as_ref(), reading))
     }
 
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
+    }
     fn admin(&self) -> Option<&dyn Admin> {
         Some(self)
     }

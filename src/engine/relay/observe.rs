@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::model::{
-    AdminState, Certificate, Check, EngineInfo, EngineKind, Fields, FrontendObs, Gauges, NodeName, NodeObs, PoolObs, ServerObs,
-    ServerStatus, Session, SocketLevel, StatusWord, sanitize,
+    AdminState, Certificate, Check, EngineEvent, EngineInfo, EngineKind, Fields, FrontendObs, Gauges, NodeName, NodeObs, PoolObs,
+    ServerObs, ServerStatus, Session, SocketLevel, StatusWord, sanitize,
 };
 
 use super::wire::{self, Admin, Health, Hello, Latency, Phase, Snapshot, Traffic};
@@ -43,6 +43,7 @@ pub fn observation(snapshot: Snapshot, hello: Option<&Hello>, reading: Reading) 
         pools,
         workers: None,
         certificates: None,
+        events: Vec::new(),
         notes,
         fields: Some(Arc::new(Rows(snapshot))),
     }
@@ -245,6 +246,10 @@ pub fn session(s: wire::Session) -> Session {
         expires: s.expires_ms.map(Duration::from_millis),
         raw,
     }
+}
+
+pub fn event(e: wire::Event) -> EngineEvent {
+    EngineEvent { at: e.at, kind: clean(&e.kind), subject: clean(&e.subject), text: clean(&e.text) }
 }
 
 pub fn certificate(c: wire::Certificate) -> Certificate {

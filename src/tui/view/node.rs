@@ -41,6 +41,9 @@ impl Row for Line {
     }
 }
 
+/// Events that are shown.
+const EVENTS: usize = 5;
+
 const COLUMNS: &[Column<Line>] = &[
     Column::left(
         "SERVER",
@@ -166,6 +169,9 @@ fn lines(state: &State, name: &NodeName) -> Vec<(&'static str, String, Tone)> {
         out.push(("engine", engine, Tone::Plain));
         out.push(("source", format!("{}, read in {}", obs.source, show_duration(obs.took)), Tone::Dim));
         out.extend(obs.notes.iter().map(|note| ("note", note.clone(), Tone::Warn)));
+        let routes = e.info.iter().filter_map(|(name, value)| Some((name.strip_prefix("Route ")?, value)));
+        out.extend(routes.map(|(name, value)| ("route", format!("{name} {value}"), Tone::Plain)));
+        out.extend(obs.events.iter().take(EVENTS).map(|event| ("event", describe::event(event), Tone::Dim)));
     }
     if let Some(details) = state.details.as_ref().filter(|d| d.node == *name) {
         match &details.workers {

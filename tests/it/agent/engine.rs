@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_millis(1500);
 
 fn relay(socket: &Path) -> Relay {
     let settings = Settings { max_reply: 1 << 20, ..Settings::default() };
-    Relay::new("lb1".into(), &RelaySpec { socket: socket.into() }, Some(Arc::new(LocalTransport)), &settings).unwrap()
+    Relay::new("lb1".into(), &RelaySpec { socket: socket.into(), tcp: None }, Some(Arc::new(LocalTransport)), &settings).unwrap()
 }
 
 async fn look(socket: &Path) -> Result<NodeObs, EngineError> {

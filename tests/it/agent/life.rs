@@ -146,3 +146,44 @@ fn health_is_an_event_and_caches_are_emptied() {
     let event = lines.map(Result::unwrap).find(|l| l.contains("\"health\"")).unwrap();
     assert!(event.contains("web/web1") && event.contains("down: "), "{event}");
 }
+
+/// Clients that take all there is leave those that are served their servers, and operators their agent.
+#[test]
+fn too_many_clients_wait_and_nobody_else_notices() {
+    let app = App::start("web1");
+    let agent = Agent::with_few_files(&config(&[&app], ""), 200);
+    let connect = |_| {
+        let mut stream = TcpStream::connect(front(&agent)).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream
+    };
+    let mut waiting: Vec<TcpStream> = (0..300).map(connect).collect();
+    // Those whose answer has come.
+    let mut answered = || -> Vec<TcpStream> {
+        let has_answer = |client: &mut TcpStream| {
+            let mut answer = [0; 512];
+            match client.read(&mut answer) {
+                Ok(_) => assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer)),
+                Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::WouldBlock, "{e}"),
+            }
+            answer[0] != 0
+        };
+        waiting.extract_if(.., has_answer).collect()
+    };
+    let notes = || agent.get("/v1/status")["notes"].to_string();
+    let mut served = Vec::new();
+    wait::until("served clients and a note", LONG, || {
+        served.extend(answered());
+        (served.len() >= 20 && notes().contains("raise LimitNOFILE")).then_some(())
+    });
+    assert!(served.len() < 100, "a quarter of the descriptors is nobody's: {}", served.len());
+    drop(served);
+    let mut all = 0;
+    wait::until("the others", LONG, || {
+        let more = answered().len();
+        all += more;
+        (all > 200 && more == 0).then_some(())
+    });
+    wait::until("no note", LONG, || (notes() == "[]").then_some(()));
+}

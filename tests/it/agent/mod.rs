@@ -2,6 +2,7 @@
 //! against agents that are newer, older or hostile.
 
 mod api;
+mod door;
 mod engine;
 mod handover;
 mod leases;

@@ -20,7 +20,15 @@ pub struct Agent {
     child: Child,
     /// Of the process that serves now: an upgrade replaces the first.
     pid: u32,
+    how: How,
+}
+
+/// How its processes are started.
+#[derive(Clone, Default)]
+struct How {
     more: Vec<String>,
+    /// Limit of open files.
+    files: Option<u32>,
 }
 
 impl Agent {
@@ -34,13 +42,21 @@ impl Agent {
     }
 
     pub fn launch(config: Option<&str>, more: &[&str]) -> Agent {
+        Agent::started(config, How { more: more.iter().map(ToString::to_string).collect(), files: None })
+    }
+
+    /// With so few open files.
+    pub fn with_few_files(config: &str, files: u32) -> Agent {
+        Agent::started(Some(config), How { more: Vec::new(), files: Some(files) })
+    }
+
+    fn started(config: Option<&str>, how: How) -> Agent {
         let dir = tempfile::Builder::new().prefix("agt").tempdir().unwrap();
         if let Some(text) = config {
             std::fs::write(dir.path().join("agent.yaml"), text).unwrap();
         }
-        let more: Vec<String> = more.iter().map(ToString::to_string).collect();
-        let child = spawn(dir.path(), &more);
-        let mut agent = Agent { dir, pid: child.id(), child, more };
+        let child = spawn(dir.path(), &how);
+        let mut agent = Agent { dir, pid: child.id(), child, how };
         agent.wait_until_up();
         agent
     }
@@ -134,7 +150,7 @@ impl Agent {
     /// Starts a process again after the last one has ended.
     pub fn restart(&mut self) {
         let _ = self.child.wait();
-        self.child = spawn(self.dir.path(), &self.more);
+        self.child = spawn(self.dir.path(), &self.how);
         self.pid = self.child.id();
         self.wait_until_up();
     }
@@ -160,9 +176,18 @@ impl Agent {
     }
 }
 
-fn spawn(dir: &Path, more: &[String]) -> Child {
+fn spawn(dir: &Path, how: &How) -> Child {
     let log = std::fs::File::options().append(true).create(true).open(dir.join("log")).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_lbdeck"))
+    let lbdeck = env!("CARGO_BIN_EXE_lbdeck");
+    let mut command = match how.files {
+        None => Command::new(lbdeck),
+        Some(files) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\""), lbdeck]);
+            shell
+        }
+    };
+    command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", dir)
@@ -175,7 +200,7 @@ fn spawn(dir: &Path, more: &[String]) -> Child {
         .arg("--lock-dir")
         .arg(dir.join("locks"))
         .args(["--drain", "5s"])
-        .args(more)
+        .args(&how.more)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

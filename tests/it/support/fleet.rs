@@ -69,6 +69,20 @@ impl Fleet {
         self
     }
 
+    /// A node that is nothing but an agent over TLS; `pki` holds what the console shows.
+    pub fn tls_agent(mut self, name: &str, address: &str, ca: &Path, pki: &Path) -> Fleet {
+        let (certificate, key) = (pki.join("client-alice.pem"), pki.join("client-alice.key"));
+        writeln!(
+            self.nodes,
+            "  - name: {name}\n    engines: {{relay: {{tcp: '{address}', ca: {}, certificate: {}, key: {}}}}}",
+            ca.display(),
+            certificate.display(),
+            key.display()
+        )
+        .unwrap();
+        self
+    }
+
     /// The same behind a real sshd.
     pub fn ssh_agent(self, name: &str, sshd: &Sshd, agent: &super::agent::Agent) -> Fleet {
         let mut fleet = self.ssh(name, sshd, &agent.socket());

@@ -135,6 +135,7 @@ pub fn node(name: &str, zone: &str, health: Health, now: Instant, age: Duration,
         pools,
         workers: None,
         certificates: None,
+        events: Vec::new(),
         notes: vec![],
         fields: None,
     };

@@ -11,9 +11,9 @@ use tokio_rustls::TlsConnector;
 
 use super::files::{self, CertificateFiles};
 use super::unverified::Unverified;
-use super::watch::{Looked, WatchedFiles};
 use super::{H2, HTTP_11, MinVersion, TlsError};
 use crate::agent::relay::stream::Socket;
+use crate::agent::watched_files::{Looked, WatchedFiles};
 
 /// What TLS to a pool's servers is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +78,7 @@ impl TlsToServer {
     /// Reads the files again if they have changed.
     pub fn look(&self) -> Looked {
         self.files.look(|| {
-            self.client.store(Arc::new(client_config(&self.config)?));
+            self.client.store(Arc::new(client_config(&self.config).map_err(|e| e.to_string())?));
             self.id.store(NEXT.fetch_add(1, Ordering::Relaxed), Ordering::Release);
             Ok(())
         })

@@ -5,7 +5,6 @@ pub mod connect;
 pub mod files;
 pub mod terminate;
 pub mod unverified;
-pub mod watch;
 
 /// Protocol names of ALPN (RFC 7301).
 pub const H2: &[u8] = b"h2";

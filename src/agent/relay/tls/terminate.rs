@@ -10,9 +10,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificates::Certificates;
 use super::files::{self, CertificateFiles};
-use super::watch::{Looked, WatchedFiles};
 use super::{H2, HTTP_11, MinVersion, TlsError};
 use crate::agent::relay::stream::Socket;
+use crate::agent::watched_files::{Looked, WatchedFiles};
 
 /// Sessions of TLS 1.2 clients without tickets that are remembered.
 const SESSIONS: usize = 10_000;
@@ -108,7 +108,7 @@ impl Terminator {
 
     /// Reads the files again if they have changed.
     pub fn look(&self) -> Looked {
-        self.0.files.look(|| self.reload())
+        self.0.files.look(|| self.reload().map_err(|e| e.to_string()))
     }
 
     /// Why the files as they are now are not used.

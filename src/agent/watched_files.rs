@@ -1,4 +1,4 @@
-//! Files that TLS is made of: whether they have changed since they were read, told by looking at them and not into them.
+//! Files that certificates are read from: whether they have changed since they were read, told by looking at them and not into them.
 //!
 //! Looking every second finds what notification by the kernel misses: files behind symbolic links that are exchanged, on network
 //! file systems, in folders that are made anew.
@@ -6,8 +6,6 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-
-use super::TlsError;
 
 /// Device, inode, length, time of the last change (s, ns); `None` where there is no such file.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
@@ -28,7 +26,7 @@ pub enum Looked {
     /// They have changed and are used from now on.
     Taken,
     /// They have changed and cannot be used: what was read before stays. Said once a change.
-    Refused(TlsError),
+    Refused(String),
 }
 
 #[derive(Debug)]
@@ -61,7 +59,7 @@ impl WatchedFiles {
 
     /// Has `renew` read the files again if they have changed. What does not fit together is read again at the next look, and only said
     /// if the files still are the same then: certificate and key are two files, written one after the other.
-    pub fn look(&self, renew: impl FnOnce() -> Result<(), TlsError>) -> Looked {
+    pub fn look(&self, renew: impl FnOnce() -> Result<(), String>) -> Looked {
         let now = stamps(&self.files);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if now == seen.used {
@@ -77,9 +75,9 @@ impl WatchedFiles {
                 *seen = Seen { used: now, refused: None };
                 Looked::Taken
             }
-            Err(error) => {
-                seen.refused = Some(Refused { stamps: now, why: error.to_string(), told: second });
-                if second { Looked::Refused(error) } else { Looked::Same }
+            Err(why) => {
+                seen.refused = Some(Refused { stamps: now, why: why.clone(), told: second });
+                if second { Looked::Refused(why) } else { Looked::Same }
             }
         }
     }
@@ -102,7 +100,7 @@ mod tests {
         std::fs::write(&file, "1").unwrap();
         let watched = WatchedFiles::new(vec![file.clone()]);
         let good = || Ok(());
-        let bad = || Err(TlsError::Name("bad".into()));
+        let bad = || Err("bad".to_owned());
         assert!(matches!(watched.look(bad), Looked::Same), "nothing has changed");
         std::fs::write(&file, "22").unwrap();
         assert!(matches!(watched.look(good), Looked::Taken));
