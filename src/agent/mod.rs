@@ -23,5 +23,5 @@ mod tls;
 mod watched_files;
 
 pub use relay_plane::RelayPlanes;
-pub use run::{AgentError, Options, run};
+pub use run::{AgentError, Options, raise_file_limit, run};
 pub use tls::TlsFiles;

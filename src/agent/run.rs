@@ -110,7 +110,7 @@ pub async fn run(options: Options, planes: Arc<dyn Planes>) -> Result<(), AgentE
 }
 
 /// A connection needs two descriptors; services start with a soft limit of 1,024.
-fn raise_file_limit() {
+pub fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {

@@ -169,6 +169,8 @@ pub async fn run(args: LabArgs, front: Front) -> Result<Exit, LabError> {
         Engine::Relay => Some(agents::build(args.agent.as_deref())?),
         Engine::Haproxy => None,
     };
+    // Clients, SSH servers and applications are all in this process.
+    crate::agent::raise_file_limit();
     let mut signals = Signals::new()?;
     let lab = tokio::select! {
         lab = Lab::start(&args, engine, build.as_deref()) => lab?,

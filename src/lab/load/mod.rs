@@ -93,8 +93,11 @@ async fn requests(target: SocketAddr, every: Duration, meter: Arc<Meter>) {
                 let now = Instant::now();
                 while next <= now && running.len() < MOST_AT_ONCE {
                     number += 1;
-                    let client = if number.is_multiple_of(FRESH_EVERY) { None } else { idle.pop() };
-                    running.spawn(counted(target, client, "/", meter.clone()));
+                    let fresh = number.is_multiple_of(FRESH_EVERY);
+                    let client = if fresh { None } else { idle.pop() };
+                    let request = counted(target, client, "/", meter.clone());
+                    // Who connects for one request leaves then: kept connections do not become more and more.
+                    running.spawn(async move { request.await.filter(|_| !fresh) });
                     next += every;
                 }
                 // What could not be sent is not made up for by a burst.
