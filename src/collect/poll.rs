@@ -226,7 +226,9 @@ impl Collector {
 
     /// Publishes soon after news, but gathers what arrives together; and once an interval in any case, because data ages.
     async fn publisher(&self) {
-        let gather = if self.nodes.len() > 100 { Duration::from_millis(500) } else { Duration::from_millis(20) };
+        // A picture of a large fleet costs; but what nobody shows any more is to be freed in small portions, because
+        // allocators give large ones back to the system, and then take as much again.
+        let gather = if self.nodes.len() > 100 { Duration::from_millis(150) } else { Duration::from_millis(20) };
         loop {
             tokio::select! {
                 () = self.dirty.notified() => tokio::time::sleep(gather).await,

@@ -28,7 +28,8 @@ impl InfoLines {
     pub fn get(&self, name: &str) -> Option<&str> {
         let before = format!("{BEGIN}{name}{BETWEEN}");
         let at = memchr::memmem::find(self.0.as_bytes(), before.as_bytes())?;
-        self.0.get(at + before.len()..)?.split(BEGIN).next()
+        let rest = self.0.get(at + before.len()..)?;
+        rest.get(..memchr::memchr(BEGIN as u8, rest.as_bytes()).unwrap_or(rest.len()))
     }
     pub fn len(&self) -> usize {
         self.iter().count()

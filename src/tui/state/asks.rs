@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Health, NodeName, ServerRef};
+use crate::model::{Health, NodeName, NodeView, ServerRef};
 use crate::tui::event::{Charted, Effect};
 
 use super::screen::Screen;
@@ -81,21 +81,31 @@ impl State {
         self.ask_history(&screen);
     }
 
-    /// Samples for the charts of the view, with each new picture.
+    /// Samples for the charts of the view, at once for another view, else about once for each reading.
     pub fn ask_history(&mut self, screen: &Screen) {
-        let (of, nodes) = match screen {
-            Screen::Server(server) => (Charted::Server(server.clone()), self.nodes_with(server)),
-            Screen::Node(node) => (Charted::Node(node.clone()), vec![node.clone()]),
-            Screen::Servers(Some(pool)) => {
-                let nodes = self.view.nodes.iter().filter(|n| n.last.as_ref().is_some_and(|o| o.pool(pool.as_str()).is_some()));
-                (Charted::Pool(pool.clone()), nodes.map(|n| n.meta.name.clone()).collect())
-            }
-            Screen::Overview => {
-                let nodes = self.view.nodes.iter().filter(|n| n.health == Health::Fresh);
-                (Charted::Fleet, nodes.map(|n| n.meta.name.clone()).collect())
-            }
+        let of = match screen {
+            Screen::Server(server) => Charted::Server(server.clone()),
+            Screen::Node(node) => Charted::Node(node.clone()),
+            Screen::Servers(Some(pool)) => Charted::Pool(pool.clone()),
+            Screen::Overview => Charted::Fleet,
             _ => return,
         };
+        let now = self.clock.now;
+        // Pictures of a large fleet come several times for each reading of a node.
+        let recent = self.fleet.settings.refresh / 2;
+        if self.history_asked.as_ref().is_some_and(|(what, at)| *what == of && now.saturating_duration_since(*at) < recent) {
+            return;
+        }
+        let known = |is_of: &dyn Fn(&NodeView) -> bool| {
+            self.view.nodes.iter().filter(|n| is_of(n)).map(|n| n.meta.name.clone()).collect()
+        };
+        let nodes = match &of {
+            Charted::Server(server) => self.nodes_with(server),
+            Charted::Node(node) => vec![node.clone()],
+            Charted::Pool(pool) => known(&|n| n.last.as_ref().is_some_and(|o| o.pool(pool.as_str()).is_some())),
+            Charted::Fleet => known(&|n| n.health == Health::Fresh),
+        };
+        self.history_asked = Some((of.clone(), now));
         self.ask(Effect::History { of, nodes });
     }
 

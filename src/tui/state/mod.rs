@@ -137,6 +137,8 @@ pub struct State {
     pub(super) findings_after: Option<Instant>,
     pub(super) findings_asked: bool,
     pub history: Option<(Charted, Curves)>,
+    /// What charts were asked for last, and when.
+    history_asked: Option<(Charted, Instant)>,
     /// What clients see of the fleet, where whoever opened the console makes a load.
     pub load: Option<Arc<LoadPicture>>,
     /// What the last frame showed where.
@@ -181,6 +183,7 @@ impl State {
             findings_after: None,
             findings_asked: false,
             history: None,
+            history_asked: None,
             load: None,
             frame: Frame::default(),
             command_history: Vec::new(),

@@ -27,7 +27,8 @@ impl Info {
                 return Err(ParseError::new(REPLY, i + 1, "more lines than any version prints"));
             }
             let line = clean(line);
-            let Some((name, value)) = line.split_once(':') else {
+            let colon = memchr::memchr(b':', line.as_bytes());
+            let Some((name, value)) = colon.and_then(|at| Some((line.get(..at)?, line.get(at + 1..)?))) else {
                 let start: String = line.chars().take(80).collect();
                 return Err(ParseError::new(REPLY, i + 1, format!("no 'Name: value': '{start}'")));
             };

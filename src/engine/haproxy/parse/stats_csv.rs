@@ -1,7 +1,7 @@
 //! `show stat`: a table that is indexed by row when it arrives and cut into fields only where somebody looks.
 //!
 //! A console reads a hundred thousand of these rows each second, most of whose 125 columns it never shows. So a row is
-//! kept as the bytes that came; its commas are found 64 bytes at a time. Quoted fields take a slower way.
+//! kept as the bytes that came; its commas are found eight bytes at a time. Quoted fields take a slower way.
 
 use std::sync::Arc;
 
