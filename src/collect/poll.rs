@@ -1,4 +1,4 @@
-//! One task a node reads it over and over; one task publishes what they found. A hung node holds up nobody: its task waits
+//! One task a node reads it over and over, or listens where the engine tells by itself; one task publishes what they found. A hung node holds up nobody: its task waits
 //! alone, bounded by the deadline, while everybody else's readings are published.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::config::Settings;
-use crate::engine::{EngineError, NodeHandle, Want};
+use crate::engine::{EngineError, NodeHandle, Streams, Want};
 use crate::model::{FleetView, Health, NodeName, NodeObs, NodeView, Problem, sanitize};
 
 use super::History;
@@ -21,6 +21,9 @@ use super::History;
 const RETRY_UNLIKELY: Duration = Duration::from_secs(30);
 /// Longest pause between attempts on a node that is down.
 const RETRY_MOST: Duration = Duration::from_secs(15);
+
+/// Before a stream is opened anew that the far side has ended in order: another process takes over.
+const MOVED: Duration = Duration::from_millis(200);
 
 /// In so many groups large fleets are read, one after the other within an interval.
 const SLOTS: u32 = 20;
@@ -167,12 +170,49 @@ impl Collector {
             due += self.refresh * rand::rng().random_range(0..SLOTS) / SLOTS;
         }
         tokio::time::sleep_until(due.into()).await;
+        let mut streams = node.handle.engine.as_ref().and_then(|engine| engine.streams());
         loop {
+            let pause = match streams {
+                Some(able) => self.listen(node, able).await,
+                None => Some(self.read(node).await),
+            };
+            let Some(pause) = pause else {
+                streams = None;
+                continue;
+            };
             // The next turn is counted from the last one, so that a node stays with those that it is read with.
-            due = (due + self.read(node).await).max(Instant::now());
+            due = (due + pause).max(Instant::now());
             tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => {}
                 () = node.poke.notified() => due = Instant::now(),
+            }
+        }
+    }
+
+    /// Takes readings as they come, until that ends; gives the time until it is tried again, or None where the far side is too old for it.
+    async fn listen(&self, node: &Polled, streams: &dyn Streams) -> Option<Duration> {
+        let mut following = match streams.follow(self.refresh, self.timeout).await {
+            Ok(following) => following,
+            Err(EngineError::Refused { .. }) => return None,
+            Err(error) => return Some(self.note(node, Err(problem_of(&error)))),
+        };
+        loop {
+            tokio::select! {
+                told = tokio::time::timeout(self.refresh + self.timeout, following.next()) => match told {
+                    Ok(Ok(Some(seen))) => {
+                        self.note(node, Ok(seen));
+                    }
+                    Ok(Ok(None)) => return Some(MOVED),
+                    Ok(Err(error)) => return Some(self.note(node, Err(problem_of(&error)))),
+                    Err(_) => {
+                        let source = node.handle.engine.as_ref().map(|e| e.source()).unwrap_or_default();
+                        let what = format!("{source}: the stream has been silent for {:?}", self.refresh + self.timeout);
+                        return Some(self.note(node, Err(Problem { what, hint: None, retry: true })));
+                    }
+                },
+                () = node.poke.notified() => {
+                    self.read(node).await;
+                }
             }
         }
     }
@@ -196,10 +236,19 @@ impl Collector {
                 retry: false,
             }),
         };
+        self.note(node, result)
+    }
+
+    /// Keeps what came of a reading; gives the time to the next one.
+    fn note(&self, node: &Polled, result: Result<NodeObs, Problem>) -> Duration {
         let mut state = lock(&node.state);
         state.shown = None;
         let pause = match result {
-            Ok(seen) => {
+            Ok(mut seen) => {
+                if let Some(last) = state.last.as_ref().filter(|_| seen.events.is_empty()) {
+                    // A reading beside the stream tells of none.
+                    seen.events.clone_from(&last.events);
+                }
                 self.history.record(&seen);
                 state.last = Some(Arc::new(seen));
                 state.problem = None;

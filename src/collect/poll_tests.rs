@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::config::Settings;
-use crate::engine::{Engine, EngineError, NodeHandle, Want};
+use crate::engine::{Engine, EngineError, Follow, NodeHandle, Streams, Want};
 use crate::model::{EngineInfo, EngineKind, FleetView, Health, NodeMeta, NodeName, NodeObs, SocketLevel};
 use crate::transport::TransportError;
 
@@ -153,4 +153,88 @@ async fn polling_ends_with_its_guard() {
     })
     .await
     .expect("the tasks let go of the collector");
+}
+
+/// Tells so many readings by itself, then does what its mood is.
+#[derive(Debug)]
+struct Telling {
+    inner: Double,
+    polled: Arc<AtomicU8>,
+    followed: AtomicU8,
+}
+
+struct Told<'a>(&'a Telling, u8);
+
+#[async_trait]
+impl Engine for Telling {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Relay
+    }
+    fn node(&self) -> &NodeName {
+        self.inner.node()
+    }
+    fn identity(&self) -> String {
+        self.inner.identity()
+    }
+    fn source(&self) -> String {
+        self.inner.source()
+    }
+    async fn observe(&self, want: Want<'_>, deadline: Duration) -> Result<NodeObs, EngineError> {
+        self.polled.fetch_add(1, Ordering::SeqCst);
+        self.inner.observe(want, deadline).await
+    }
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Streams for Telling {
+    async fn follow(&self, every: Duration, _: Duration) -> Result<Box<dyn Follow + '_>, EngineError> {
+        assert_eq!(every, Duration::from_millis(20), "the rate that the console wants");
+        match self.followed.fetch_add(1, Ordering::SeqCst) {
+            0 => Ok(Box::new(Told(self, 0))),
+            _ => Err(TransportError::Unreachable { at: "double".into(), what: "not twice".into() }.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl Follow for Told<'_> {
+    async fn next(&mut self) -> Result<Option<NodeObs>, EngineError> {
+        self.1 += 1;
+        if self.1 > 3 {
+            return match self.0.inner.mood.load(Ordering::SeqCst) {
+                HANG => std::future::pending().await,
+                FAIL => Err(TransportError::Unreachable { at: "double".into(), what: "gone".into() }.into()),
+                _ => Ok(None),
+            };
+        }
+        let mut seen =
+            Double { node: self.0.inner.node.clone(), mood: Arc::default() }.observe(Want::All, Duration::ZERO).await?;
+        seen.notes = vec![format!("told {}", self.1)];
+        Ok(Some(seen))
+    }
+}
+
+#[tokio::test]
+async fn engines_that_tell_are_not_polled() {
+    for mood in [ANSWER, FAIL, HANG] {
+        let (_, moods) = fleet(&[mood]);
+        let polled = Arc::<AtomicU8>::default();
+        let inner = Double { node: "lb0".into(), mood: moods[0].clone() };
+        let engine = Telling { inner, polled: polled.clone(), followed: AtomicU8::new(0) };
+        let (made, _) = fleet(&[ANSWER]);
+        let mut handle = made.nodes[0].handle.clone();
+        handle.engine = Some(Arc::new(engine));
+        let settings = Settings { refresh: Duration::from_millis(20), timeout: Duration::from_millis(50), ..Settings::default() };
+        let collector = Collector::new(vec![handle], &settings);
+        let mut views = collector.watch();
+        let _polling = collector.start();
+        views.wait_for(|view| view.nodes[0].last.as_ref().is_some_and(|o| o.notes == ["told 3"])).await.unwrap();
+        // However it ended, it is listened to again and not polled.
+        let again = |view: &Arc<FleetView>| view.nodes[0].problem.as_ref().is_some_and(|p| p.what.contains("not twice"));
+        views.wait_for(again).await.unwrap();
+        assert_eq!(polled.load(Ordering::SeqCst), 0);
+    }
 }
