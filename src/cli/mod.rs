@@ -122,7 +122,12 @@ pub fn main() -> Exit {
 
 /// The same for a command line from elsewhere; the program's name comes first. `load` is for the console to show.
 fn run(words: impl IntoIterator<Item = OsString>, load: Option<LoadFeed>) -> Exit {
-    let cli = match Cli::try_parse_from(words) {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let parsed = match agent::read_run(&words) {
+        Some((global, args)) => Ok(Cli { global, verb: Some(Verb::Agent(args)) }),
+        None => Cli::try_parse_from(words),
+    };
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too. Nobody can be told that stdout or stderr is closed.

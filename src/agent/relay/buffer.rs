@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::lull;
+
 /// Bytes of a buffer when it is new; what HAProxy calls `tune.bufsize`.
 pub const BUFFER_SIZE: usize = 16 * 1024;
 /// Buffers that a thread keeps for the next connection.
@@ -105,6 +107,7 @@ impl Input {
             Poll::Ready(Ok(())) => {
                 let count = space.filled().len();
                 self.end += count;
+                lull::note_read();
                 Poll::Ready(Ok(count))
             }
             Poll::Ready(Err(e)) => Poll::Ready(Err(e)),

@@ -10,10 +10,13 @@ mod run;
 mod status;
 mod supervise;
 
-use clap::{Args, Subcommand};
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand};
 
 use super::context::Context;
 use super::failure::Result;
+use super::global::Global;
 use crate::model::Exit;
 
 #[derive(Args, Debug)]
@@ -48,6 +51,24 @@ enum AgentVerb {
     Supervise(supervise::SuperviseArgs),
 }
 
+/// Reads `lbdeck agent run`, a process that stays for months, without describing all other verbs: what that touches of the program
+/// would stay in its memory. `None` where the words are another verb's, ask for help or are wrong: the whole command line answers those.
+pub fn read_run(words: &[OsString]) -> Option<(Global, AgentArgs)> {
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        global: Global,
+        #[command(flatten)]
+        run: run::RunArgs,
+    }
+    let [program, agent, verb, options @ ..] = words else { return None };
+    if agent != "agent" || verb != "run" {
+        return None;
+    }
+    let alone = Alone::try_parse_from(std::iter::once(program).chain(options)).ok()?;
+    Some((alone.global, AgentArgs { verb: AgentVerb::Run(alone.run) }))
+}
+
 impl AgentArgs {
     pub async fn run(&self, context: &Context) -> Result<Exit> {
         match &self.verb {
@@ -70,6 +91,22 @@ impl AgentArgs {
         match &self.verb {
             AgentVerb::Run(_) => asked.max(1),
             _ => asked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agent_run_is_read_alone_and_nothing_else_is() {
+        let read = |line: &str| read_run(&line.split(' ').map(OsString::from).collect::<Vec<_>>()).is_some();
+        assert!(read("lbdeck agent run") && read("lbdeck agent run --state /tmp/a --drain 1s"));
+        for other in
+            ["lbdeck agent", "lbdeck agent status", "lbdeck agent run --help", "lbdeck agent run --nonsense", "lbdeck server run"]
+        {
+            assert!(!read(other), "{other}");
         }
     }
 }

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use nix::poll::{PollFd, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::agent::events::Events;
 use crate::engine::relay::wire::{Admin, Health};
@@ -218,9 +218,10 @@ impl Checker {
         match poll(&mut fds, timeout) {
             Ok(0) => {}
             Ok(_) => {
-                let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-                for (probe, ready) in self.under_way.iter_mut().zip(ready) {
-                    probe.ready = ready;
+                let happened: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::POLLERR)).collect();
+                for (probe, happened) in self.under_way.iter_mut().zip(happened) {
+                    probe.ready = !happened.is_empty();
+                    probe.troubled = happened.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL);
                 }
             }
             Err(nix::errno::Errno::EINTR) => {}

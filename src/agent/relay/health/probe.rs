@@ -73,6 +73,8 @@ pub(super) struct Probe {
     pub deadline: Instant,
     /// The system says that something can be done.
     pub ready: bool,
+    /// And that it is perhaps an error: whoever connects need not ask otherwise.
+    pub troubled: bool,
     began: Instant,
     config: Arc<CheckConfig>,
     stage: Stage,
@@ -109,7 +111,19 @@ impl Probe {
         let socket = socket.map_err(|e| verdict(false, connect_status(&e), None, began, &e.to_string()))?;
         let deadline = began + config.timeout;
         let (config, stage) = (config.clone(), Stage::Connecting);
-        Ok(Self { server, socket, deadline, ready: false, began, config, stage, tls, request, answer: Vec::new() })
+        Ok(Self {
+            server,
+            socket,
+            deadline,
+            ready: false,
+            troubled: false,
+            began,
+            config,
+            stage,
+            tls,
+            request,
+            answer: Vec::new(),
+        })
     }
 
     /// What the socket is watched for.
@@ -143,7 +157,7 @@ impl Probe {
     pub fn advance(&mut self) -> Option<Verdict> {
         loop {
             match self.stage {
-                Stage::Connecting => match self.socket.take_error() {
+                Stage::Connecting => match if self.troubled { self.socket.take_error() } else { Ok(None) } {
                     Ok(None) if self.tls.is_some() => self.stage = Stage::Handshake,
                     Ok(None) if self.is_http() => self.stage = Stage::Sending(0),
                     Ok(None) => return self.end(true, "L4OK", None, ""),

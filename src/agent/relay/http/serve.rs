@@ -89,7 +89,7 @@ enum Read {
 /// Serves a client until its connection ends. `current` gives the configuration of this moment.
 pub async fn serve_connection<B: Backend>(current: impl Fn() -> Rc<Site<B>>, stream: Stream, connection: Connection) {
     if stream.alpn() == Some(b"h2") {
-        return http2::server::serve(&current, http2::server::Prefixed::new(Input::new(), stream), &connection).await;
+        return http2::server::serve(&current, http2::cork::Cork::new(Input::new(), stream), &connection).await;
     }
     let mut deadline = Deadline::after(current().timeouts.request);
     let mut client = ClientStream { side: Side::H1(H1Side::new(stream, Input::new())), respond: None };
@@ -106,7 +106,7 @@ pub async fn serve_connection<B: Backend>(current: impl Fn() -> Rc<Site<B>>, str
             Read::Closed => return close(side).await,
             Read::Http2 => {
                 let Side::H1(side) = client.side else { return };
-                return http2::server::serve(&current, http2::server::Prefixed::new(side.input, side.stream), &connection).await;
+                return http2::server::serve(&current, http2::cork::Cork::new(side.input, side.stream), &connection).await;
             }
             Read::Timeout => Err((StatusCode::REQUEST_TIMEOUT, Ended::CLIENT_REQUEST_TIMEOUT)),
             Read::Refused(refusal) => {
@@ -180,8 +180,9 @@ async fn read_head<B>(
             }
             if !side.input.is_empty() {
                 if began.is_none() {
-                    began = Some(Began::now());
-                    deadline.set(Instant::now(), site.timeouts.request);
+                    let now = Began::now();
+                    began = Some(now);
+                    deadline.set(Instant::from_std(now.at), site.timeouts.request);
                 }
                 match head_end(side.input.data(), &mut scanned) {
                     Ok(Some(_)) if first && side.input.data().starts_with(PREFACE) => return Poll::Ready(Read::Http2),

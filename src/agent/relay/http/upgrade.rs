@@ -27,6 +27,8 @@ pub enum TunnelEnd {
 #[derive(Debug, Default)]
 struct Way {
     passed: u64,
+    /// Written, but perhaps still in the stream (TLS).
+    unflushed: bool,
     /// The sender has closed and the receiver knows.
     ended: bool,
 }
@@ -34,13 +36,21 @@ struct Way {
 impl Way {
     fn poll(&mut self, from: &mut H1Side, to: &mut H1Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.ended {
-            if !from.input.is_empty() {
-                let data = from.input.data();
-                self.passed += data.len() as u64;
-                to.output.bytes().extend_from_slice(data);
-                from.input.consume(data.len());
-            }
+            // What was put there before the tunnel began: the head of the 101.
             ready!(to.output.poll_write(&mut to.stream, cx))?;
+            while !from.input.is_empty() {
+                let count = ready!(Pin::new(&mut to.stream).poll_write(cx, from.input.data()))?;
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.passed += count as u64;
+                self.unflushed = true;
+                from.input.consume(count);
+            }
+            if self.unflushed {
+                ready!(Pin::new(&mut to.stream).poll_flush(cx))?;
+                self.unflushed = false;
+            }
             if from.closed {
                 ready!(Pin::new(&mut to.stream).poll_shutdown(cx))?;
                 self.ended = true;

@@ -2,6 +2,7 @@
 //! halog and every parser of such logs read them.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Version;
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::record::Record;
+use crate::agent::relay::digits;
 
 /// Writes lines; keeps the text of the second that is current.
 #[derive(Debug)]
@@ -29,56 +31,56 @@ impl HttpLog {
         let since = record.started.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.second_is(since.as_secs());
         let load = &record.load;
-        let times = &record.times;
         let http = record.request.is_some();
-        let tilde = if record.tls { "~" } else { "" };
+        let tilde: &[u8] = if record.tls { b"~" } else { b"" };
         let pool = if record.pool.is_empty() { record.listener } else { record.pool };
         let server = if record.server.is_empty() { "<NOSRV>" } else { record.server };
-        // Writing to memory cannot fail.
+        let put = |out: &mut Vec<u8>, parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
         match record.client {
-            Some(client) => drop(write!(out, "{}:{}", client.ip().to_canonical(), client.port())),
+            Some(client) => {
+                address(out, client.ip().to_canonical());
+                out.push(b':');
+                digits::put(out, client.port());
+            }
             None => out.extend_from_slice(b"unix:0"),
         }
-        let _ = write!(out, " [{}.{:03}] {}{tilde} {pool}/{server} ", self.shown, since.subsec_millis(), record.listener,);
-        if http {
-            millis(out, times.request);
+        // Three digits, zeros in front.
+        let mut room = [0; 20];
+        let fraction = digits::digits(1000 + u64::from(since.subsec_millis()), &mut room).get(1..).unwrap_or_default();
+        put(out, &[b" [", self.shown.as_bytes(), b".", fraction, b"] ", record.listener.as_bytes(), tilde]);
+        put(out, &[b" ", pool.as_bytes(), b"/", server.as_bytes(), b" "]);
+        let t = &record.times;
+        let times = [(http, t.request), (true, t.queue), (true, t.connect), (http, t.response)];
+        for (_, time) in times.iter().filter(|(shown, _)| *shown) {
+            millis(out, *time);
             out.push(b'/');
         }
-        millis(out, times.queue);
-        out.push(b'/');
-        millis(out, times.connect);
-        out.push(b'/');
-        if http {
-            millis(out, times.response);
-            out.push(b'/');
-        }
-        let _ = write!(out, "{} ", times.total.as_millis());
+        millis(out, Some(record.times.total));
+        out.push(b' ');
         if http {
             match record.status {
-                Some(status) => drop(write!(out, "{status} ")),
-                None => out.extend_from_slice(b"-1 "),
+                Some(status) => digits::put(out, status),
+                None => out.extend_from_slice(b"-1"),
             }
+            out.push(b' ');
         }
-        let _ = write!(out, "{} ", record.bytes);
+        digits::put(out, record.bytes);
         let state = &record.termination.0;
         if http {
-            out.extend_from_slice(b"- - ");
-            out.extend_from_slice(state);
+            put(out, &[b" - - ", state]);
         } else {
-            out.extend_from_slice(state.get(..2).unwrap_or_default());
+            put(out, &[b" ", state.get(..2).unwrap_or_default()]);
         }
-        let _ = write!(
-            out,
-            " {}/{}/{}/{}/{}{} {}/{}",
-            load.active,
-            load.listener,
-            load.pool,
-            load.server,
-            if load.redispatched { "+" } else { "" },
-            load.retries,
-            load.server_queue,
-            load.pool_queue,
-        );
+        let counts = [load.active, load.listener, load.pool, load.server];
+        for (count, before) in counts.into_iter().zip(b" ///") {
+            out.push(*before);
+            digits::put(out, count);
+        }
+        out.extend_from_slice(if load.redispatched { b"/+" } else { b"/" });
+        for (count, after) in [(load.retries, &b" "[..]), (load.server_queue, b"/"), (load.pool_queue, b"")] {
+            digits::put(out, count);
+            out.extend_from_slice(after);
+        }
         let Some(request) = &record.request else { return };
         out.extend_from_slice(b" \"");
         if request.method.is_empty() {
@@ -116,20 +118,36 @@ pub(super) fn version_word(version: Version) -> &'static str {
 
 fn millis(out: &mut Vec<u8>, time: Option<Duration>) {
     match time {
-        Some(time) => drop(write!(out, "{}", time.as_millis())),
+        Some(time) => digits::put(out, u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         None => out.extend_from_slice(b"-1"),
+    }
+}
+
+fn address(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(v4) => {
+            for (octet, before) in v4.octets().into_iter().zip([&b""[..], b".", b".", b"."]) {
+                out.extend_from_slice(before);
+                digits::put(out, octet);
+            }
+        }
+        // Writing to memory cannot fail.
+        IpAddr::V6(v6) => drop(write!(out, "{v6}")),
     }
 }
 
 /// HAProxy's encoding of a URL in logs: quotes, `#` and what cannot be printed become `#XX`.
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
-    for &b in bytes {
-        if (0x20..0x7f).contains(&b) && b != b'"' && b != b'#' {
-            out.push(b);
-        } else {
-            let _ = write!(out, "#{b:02X}");
-        }
+    let plain = |b: &u8| (0x20..0x7f).contains(b) && *b != b'"' && *b != b'#';
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|b| !plain(b)) {
+        let (before, from) = rest.split_at(at);
+        out.extend_from_slice(before);
+        let Some((b, after)) = from.split_first() else { return };
+        let _ = write!(out, "#{b:02X}");
+        rest = after;
     }
+    out.extend_from_slice(rest);
 }
 
 /// RFC 3339 with milliseconds, in UTC.

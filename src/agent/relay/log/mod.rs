@@ -50,6 +50,8 @@ pub const DEFAULT_BUFFER: usize = 4 << 20;
 
 /// How often the writing thread looks for lines.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// The same while there are some: it shares the processor with a data thread, and many lines at once would be a pause for that.
+const BUSY_INTERVAL: Duration = Duration::from_millis(10);
 /// How often it looks whether a file was renamed, and tries again to open what failed.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often at most it says that lines are lost.
@@ -207,12 +209,12 @@ impl Writer {
             // Looked at before the buffers: what came before the end is in them.
             let end = self.shared.end.load(Ordering::Acquire);
             self.look(Instant::now());
-            self.drain();
+            let some = self.drain();
             self.say(Instant::now(), end);
             if end {
                 return;
             }
-            std::thread::park_timeout(INTERVAL);
+            std::thread::park_timeout(if some { BUSY_INTERVAL } else { INTERVAL });
         }
     }
 
@@ -237,13 +239,16 @@ impl Writer {
         result.map_err(|e| self.why = e.to_string()).ok()
     }
 
-    fn drain(&mut self) {
+    /// Writes what waits; whether there was something.
+    fn drain(&mut self) -> bool {
+        let mut some = false;
         let shared = Arc::clone(&self.shared);
         let config = shared.config.load_full();
         for buffer in shared.buffers.iter().flatten() {
             // Only for as long as it takes to swap: the data thread takes the other one meanwhile.
             std::mem::swap(&mut *locked(buffer), &mut self.taken);
             let mut taken = std::mem::take(&mut self.taken);
+            some |= taken.size() > 0;
             taken.each(|record| {
                 match config.format {
                     Format::Haproxy => self.httplog.write(record, &mut self.out),
@@ -258,6 +263,7 @@ impl Writer {
             taken.clear();
             self.taken = taken;
         }
+        some
     }
 
     fn write(&mut self) {

@@ -118,7 +118,7 @@ impl Pool {
 
     /// A server for a request, after waiting in the pool's queue where all are at their limit.
     pub async fn acquire(&self, picker: &RefCell<Picker>, request: &Request<'_>) -> Result<Lease, PickError> {
-        let began = Instant::now();
+        let mut began = None;
         loop {
             let now = clock::now();
             let found = self.find(&mut picker.borrow_mut(), request, now).inspect_err(|_| self.refuse())?;
@@ -127,7 +127,7 @@ impl Pool {
                 Found::Wait(wanted) => wanted,
             };
             let config = self.config();
-            let Some(left) = config.queue.timeout.checked_sub(began.elapsed()) else {
+            let Some(left) = config.queue.timeout.checked_sub(began.get_or_insert_with(Instant::now).elapsed()) else {
                 self.refuse();
                 return Err(PickError::QueueTimeout);
             };

@@ -1,6 +1,7 @@
 //! How long a body is, and what the fields say that concern one connection only (RFC 9112, 6.3 and 9.3; RFC 9110, 7.6.1).
 
 use super::Refusal;
+use crate::agent::relay::digits::digits;
 use crate::agent::relay::http::head::Headers;
 
 /// How the end of a body is known.
@@ -101,7 +102,7 @@ pub(super) fn sort(parsed: &[httparse::Header<'_>], headers: &mut Headers) -> Re
         return Err(Refusal::Malformed("both Content-Length and Transfer-Encoding"));
     }
     if let Some(length) = fields.content_length {
-        headers.add("Content-Length", itoa(length, &mut [0; 20]));
+        headers.add("Content-Length", digits(length, &mut [0; 20]));
     }
     if upgrade_listed {
         fields.upgrade = upgrade.and_then(|u| std::str::from_utf8(u).ok()).map(str::to_owned);
@@ -150,20 +151,6 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
     })
-}
-
-/// A number as digits, without the machinery of formatting.
-pub(super) fn itoa(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut at = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-        at -= 1;
-        if number == 0 {
-            break;
-        }
-    }
-    digits.get(at..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -232,10 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers() {
-        for number in [0, 7, 10, 65_535, u64::MAX] {
-            assert_eq!(itoa(number, &mut [0; 20]), number.to_string().as_bytes());
-        }
+    fn names_of_trailers() {
         assert!(is_trailer(b"grpc-status") && !is_trailer(b"Content-Length") && !is_trailer(b"transfer-encoding"));
     }
 }

@@ -2,7 +2,8 @@
 
 use ::http::Version;
 
-use super::framing::{BodyLength, is_trailer, itoa};
+use super::framing::{BodyLength, is_trailer};
+use crate::agent::relay::digits::digits;
 use crate::agent::relay::http::head::{Headers, RequestHead, ResponseHead};
 
 /// What to say of the connection that a message is written to.
@@ -46,7 +47,7 @@ fn fields(out: &mut Vec<u8>, headers: &Headers, framing: &WriteFraming<'_>, keep
         put(out, &[name, b": ", value, b"\r\n"]);
     }
     match framing.body {
-        BodyLength::Known(length) => put(out, &[b"Content-Length: ", itoa(length, &mut [0; 20]), b"\r\n"]),
+        BodyLength::Known(length) => put(out, &[b"Content-Length: ", digits(length, &mut [0; 20]), b"\r\n"]),
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         BodyLength::None | BodyLength::UntilClose => {}
     }

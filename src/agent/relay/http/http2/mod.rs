@@ -1,6 +1,7 @@
 //! HTTP/2 to clients and to servers, on the `h2` crate.
 
 pub mod convert;
+pub mod cork;
 pub mod server;
 
 /// What a connection of HTTP/2 begins with, as far as the first empty line (RFC 9113, 3.4).

@@ -1,21 +1,19 @@
 //! A client connection of HTTP/2: its streams run side by side on the connection's task.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use ::http::StatusCode;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::cork::{Cork, Hold};
 use super::{CONNECTION_WINDOW, STREAM_WINDOW, convert};
-use crate::agent::relay::buffer::Input;
 use crate::agent::relay::deadline::Deadline;
 use crate::agent::relay::http::backend::Backend;
 use crate::agent::relay::http::client::{ClientStream, ToClient};
@@ -27,51 +25,6 @@ use crate::agent::relay::http::serve::LentHeads;
 use crate::agent::relay::http::side::{H2Side, Side};
 use crate::agent::relay::http::site::{Began, Site};
 use crate::agent::relay::http::story::{Ended, Told};
-use crate::agent::relay::stream::Stream;
-
-/// A stream whose first bytes were read already.
-#[derive(Debug)]
-pub struct Prefixed {
-    first: Input,
-    stream: Stream,
-}
-
-impl Prefixed {
-    pub fn new(first: Input, stream: Stream) -> Self {
-        Self { first, stream }
-    }
-}
-
-impl AsyncRead for Prefixed {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.first.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let count = self.first.data().len().min(buf.remaining());
-        buf.put_slice(self.first.data().get(..count).unwrap_or_default());
-        self.first.consume(count);
-        self.first.release();
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Prefixed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
 
 /// Counts streams that the client resets, a second at a time.
 #[derive(Debug)]
@@ -93,7 +46,7 @@ impl Resets {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<B: Backend>(current: &impl Fn() -> Rc<Site<B>>, io: Prefixed, connection: &Connection) {
+pub async fn serve<B: Backend>(current: &impl Fn() -> Rc<Site<B>>, io: Cork, connection: &Connection) {
     let site = current();
     let mut builder = h2::server::Builder::new();
     builder
@@ -102,7 +55,12 @@ pub async fn serve<B: Backend>(current: &impl Fn() -> Rc<Site<B>>, io: Prefixed,
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_reset_streams(site.http2.streams as usize);
-    let Ok(Ok(mut h2)) = tokio::time::timeout(site.timeouts.request, builder.handshake::<_, Bytes>(io)).await else { return };
+    let Ok(Ok(mut h2)) = tokio::time::timeout(site.timeouts.request, builder.handshake::<_, Bytes>(io.clone())).await else {
+        return;
+    };
+    io.gather();
+    let mut hold = Hold::default();
+    let spare = RefCell::default();
     let mut running = FuturesUnordered::new();
     let mut idle = Deadline::after(site.timeouts.keepalive);
     let mut resets = Resets { since: Instant::now(), count: 0, most: site.http2.resets };
@@ -112,7 +70,7 @@ pub async fn serve<B: Backend>(current: &impl Fn() -> Rc<Site<B>>, io: Prefixed,
             let mut moved = false;
             while let Poll::Ready(accepted) = h2.poll_accept(cx) {
                 let Some(Ok((request, respond))) = accepted else { return Poll::Ready(()) };
-                running.push(stream(current(), connection, request, respond));
+                running.push(stream(current(), connection, &spare, request, respond));
                 moved = true;
             }
             while let Poll::Ready(Some(was_reset)) = running.poll_next_unpin(cx) {
@@ -131,7 +89,11 @@ pub async fn serve<B: Backend>(current: &impl Fn() -> Rc<Site<B>>, io: Prefixed,
             if !moved {
                 break;
             }
-            // What the streams have put into the connection is sent at the next turn.
+            if running.is_empty() {
+                // Their timers keep what they last woke in memory.
+                spare.borrow_mut().clear();
+            }
+            // What the streams have put into the connection is gathered at the next turn.
             idle.set(Instant::now(), site.timeouts.keepalive);
         }
         if idle.poll_expired(cx).is_ready() {
@@ -146,15 +108,19 @@ pub async fn serve<B: Backend>(current: &impl Fn() -> Rc<Site<B>>, io: Prefixed,
             // Registers the timer anew.
             let _ = idle.poll_expired(cx);
         }
-        Poll::Pending
+        match hold.poll(&io, !running.is_empty(), cx) {
+            Ok(()) => Poll::Pending,
+            Err(_) => Poll::Ready(()),
+        }
     })
     .await;
 }
 
-/// One stream; whether the client has reset it.
+/// One stream; whether the client has reset it. `spare` are deadlines of streams before it, whose timers are used again.
 async fn stream<B: Backend>(
     site: Rc<Site<B>>,
     connection: &Connection,
+    spare: &RefCell<Vec<Deadline>>,
     request: ::http::Request<h2::RecvStream>,
     respond: h2::server::SendResponse<Bytes>,
 ) -> bool {
@@ -178,7 +144,14 @@ async fn stream<B: Backend>(
     let recv = (framing.body != BodyLength::None).then_some(body);
     let mut client = ClientStream { side: Side::H2(H2Side::new(recv)), respond: Some(respond) };
     let mut told = Told::new(connection.peer(), connection.tls, began);
-    let mut deadline = Deadline::after(site.timeouts.client);
+    let kept = spare.borrow_mut().pop();
+    let mut deadline = match kept {
+        Some(mut deadline) => {
+            deadline.set(Instant::from_std(began.at), site.timeouts.client);
+            deadline
+        }
+        None => Deadline::after(site.timeouts.client),
+    };
     match read {
         Ok(()) => {
             let mut request = Request {
@@ -204,6 +177,7 @@ async fn stream<B: Backend>(
             let _ = client.answer(&parts.method, &response, &[], to, site.timeouts.client).await;
         }
     }
+    spare.borrow_mut().push(deadline);
     told.total = told.began.at.elapsed();
     if let Some(recorder) = &site.recorder {
         recorder.record(&heads.request, &told);
