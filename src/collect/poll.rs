@@ -1,5 +1,5 @@
-//! One task a node reads it over and over, or listens where the engine tells by itself; one task publishes what they found. A hung node holds up nobody: its task waits
-//! alone, bounded by the deadline, while everybody else's readings are published.
+//! One task a node reads it over and over, or listens where the engine tells by itself; one task publishes what they found.
+//! A hung node holds up nobody: its task waits alone, bounded by the deadline, while everybody else's readings are published.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

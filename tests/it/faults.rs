@@ -111,18 +111,21 @@ fn permission_denied_is_named_with_its_remedy() {
     let file = room.path().join("lbdeck.yaml");
     fs::copy(fleet.file(), &file).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let output = Command::new("setpriv")
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-        .arg(&program)
-        .arg("--fleet")
-        .arg(&file)
-        .arg("status")
-        .env("LBDECK_STATE", room.path().join("state"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("permission denied") && said.contains("hint:"), "{said}");
+    for words in [&["status"][..], &["server", "maint", "web/s1", "--yes"], &["server", "drain", "web/s1", "--yes"]] {
+        let output = Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(&program)
+            .arg("--fleet")
+            .arg(&file)
+            .args(words)
+            .env("LBDECK_STATE", room.path().join("state"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
+        assert!(said.contains("permission denied") && said.contains("hint:"), "{words:?}: {said}");
+    }
+    assert_eq!(status_of(&good, "s1"), "no check", "nothing was sent");
 }
 
 #[test]
