@@ -4,11 +4,10 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
-from measure import fail, need
+from measure import Setting, fail, need
 
 SERVERS = 4
 USER = "root" if os.getuid() == 0 else os.environ.get("USER", "")
@@ -47,24 +46,12 @@ def answers(path):
         return False
 
 
-class Fleet:
+class Fleet(Setting):
     def __init__(self, nodes=20):
-        self.dir = Path(tempfile.mkdtemp(prefix="lbdeck-bench-"))
-        self.processes = []
         self.nodes = [f"node{i + 1:02}" for i in range(nodes)]
         self.address = {name: f"127.0.0.{101 + i}" for i, name in enumerate(self.nodes)}
         self.port = {}
-        try:
-            self._start()
-        except BaseException:
-            self.end()
-            raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.end()
+        super().__init__()
 
     def socket(self, node):
         return self.dir / f"{node}.sock"
@@ -151,14 +138,3 @@ class Fleet:
                 if len(fields) > 6 and fields[3] == server and int(fields[6]) & 8:
                     count += 1
         return count
-
-    def end(self):
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        shutil.rmtree(self.dir, ignore_errors=True)

@@ -14,6 +14,37 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+class Setting:
+    """Processes in a folder of their own: `_start` (the subclass's) starts them, the end of the `with` block ends both."""
+
+    def __init__(self, *how):
+        self.dir = Path(tempfile.mkdtemp(prefix="lbdeck-bench-"))
+        self.processes = []
+        try:
+            self._start(*how)
+        except BaseException:
+            self.end()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self):
+        # What was started last may still ask what was started first.
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in reversed(self.processes):
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
 @dataclass
 class Run:
     wall_s: float

@@ -4,15 +4,12 @@ Each has one thread, keeps connections to the server, tells it the client's addr
 proxies share one core, the load and the server have the other; nothing but the proxy that is measured has work to do."""
 
 import os
-import shutil
-import signal
 import socket
 import subprocess
-import tempfile
 from pathlib import Path
 
 from fleet20 import free_port, wait
-from measure import lbdeck, need
+from measure import Setting, lbdeck, need
 
 PROXY_CORE, LOAD_CORE = "0", "1"
 NAMES = ("lbdeck", "haproxy", "nginx")
@@ -60,35 +57,13 @@ def listens(port):
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
-class Proxies:
+class Proxies(Setting):
     """The server and the proxies of `names`. `checked`: pools and servers in each; then they only check these and serve nothing."""
 
     def __init__(self, names=NAMES, checked=None):
-        self.dir = Path(tempfile.mkdtemp(prefix="lbdeck-bench-"))
-        self.processes, self.ports, self.pids = [], {}, {}
+        self.ports, self.pids = {}, {}
         self.server = free_port("127.0.0.1")
-        try:
-            self._start(names, checked)
-        except BaseException:
-            self.end()
-            raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.end()
-
-    def end(self):
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-        for process in reversed(self.processes):
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        super().__init__(names, checked)
 
     def _start(self, names, checked):
         d = self.dir
