@@ -4,16 +4,18 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use crate::engine::relay::wire::{API, Applied, Config, Hello, NewServer, Phase, ServerChange, Snapshot};
 use crate::model::ServerRef;
 
 use super::events::Events;
+use super::health_file::HealthFile;
 use super::leases::LeaseFolder;
 use super::node::NodeReader;
 use super::plane::{HandedSocket, Picture, Plane, PlaneError, Planes};
@@ -32,6 +34,9 @@ pub enum ControlError {
     #[error("the active configuration is generation {has}, not {expected}")]
     Overtaken { expected: u64, has: u64 },
 }
+
+/// How often it is looked whether what is known of servers has changed.
+const KEEP_HEALTH: Duration = Duration::from_secs(1);
 
 /// A data plane behind a pointer that can be swapped: trait objects are too wide for it.
 struct Running(Arc<dyn Plane>);
@@ -54,6 +59,8 @@ pub struct Control {
     news: watch::Sender<u64>,
     /// Why the configuration file is not what is active.
     file_trouble: Mutex<Option<String>>,
+    /// What is known of servers outlives this process.
+    pub health: HealthFile,
 }
 
 impl std::fmt::Debug for Control {
@@ -70,6 +77,7 @@ impl Control {
         leases: LeaseFolder,
         supervisor: &'static str,
     ) -> Control {
+        let health = HealthFile::new(state.folder());
         Control {
             planes,
             plane: ArcSwapOption::empty(),
@@ -84,6 +92,7 @@ impl Control {
             phase: AtomicU8::new(0),
             news: watch::Sender::new(0),
             file_trouble: Mutex::default(),
+            health,
         }
     }
 
@@ -112,6 +121,28 @@ impl Control {
 
     fn running(&self) -> Result<Arc<dyn Plane>, ControlError> {
         self.plane().ok_or(ControlError::Idle)
+    }
+
+    /// Writes down what is known of servers where that has changed. Not an error: what cannot be written is found out anew by the next process.
+    pub fn keep_health(&self) {
+        if let Some(plane) = self.plane() {
+            self.health.write(plane.health());
+        }
+    }
+
+    /// Keeps it written down until `stop`.
+    pub async fn keep_health_until(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut turn = tokio::time::interval(KEEP_HEALTH);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = turn.tick() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            let control = self.clone();
+            // Fails only where the runtime ends.
+            let _ = tokio::task::spawn_blocking(move || control.keep_health()).await;
+        }
     }
 
     /// Wakes when something changed that streams should show at once.
@@ -299,7 +330,7 @@ impl Control {
     }
 
     async fn begin(&self, kept: &Kept, text: &str, sockets: Vec<HandedSocket>) -> Result<(), PlaneError> {
-        let plane = self.planes.start(text, &kept.servers, sockets, self.events.clone()).await?;
+        let plane = self.planes.start(text, &kept.servers, self.health.read(), sockets, self.events.clone()).await?;
         for name in &kept.disabled_listeners {
             // A listener that the configuration does not have any more has nothing to be disabled.
             match plane.enable_listener(name, false) {

@@ -10,6 +10,7 @@ pub mod ask;
 pub mod control;
 pub mod events;
 pub mod handover;
+pub mod health_file;
 pub mod leases;
 pub mod node;
 pub mod pki;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::relay::wire::{self, Applied, NewServer, ServerChange};
@@ -44,6 +45,36 @@ pub struct ServerMemory {
 /// By `pool/server`.
 pub type Memories = BTreeMap<String, ServerMemory>;
 
+/// What is known of one server's health by checks and by traffic.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerHealth {
+    /// Where clients are sent to: what is known of another address says nothing.
+    pub address: String,
+    /// What checks ask, in words; empty where there are none.
+    pub check: String,
+    /// By checks; None before the first.
+    pub up: Option<bool>,
+    /// Milliseconds since its state last changed.
+    pub held_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<wire::Check>,
+    /// Ejected for failing requests until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ejected_until: Option<Timestamp>,
+    /// How often in a row.
+    pub ejections: u32,
+}
+
+/// What is known of servers at one moment, for the next process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Healths {
+    pub at: Timestamp,
+    /// By `pool/server`.
+    pub servers: BTreeMap<String, ServerHealth>,
+}
+
 /// A listening socket on its way from one process to the next, with a name that is the same in both.
 pub type HandedSocket = (String, OwnedFd);
 
@@ -61,6 +92,8 @@ pub struct Picture {
 pub trait Plane: Send + Sync {
     /// Everything, or one pool with its servers alone.
     fn picture(&self, pool: Option<&str>) -> Picture;
+    /// What is known of servers, for the next process.
+    fn health(&self) -> Healths;
     /// All of the change or nothing.
     fn change_server(&self, at: &ServerRef, change: &ServerChange) -> Result<(), PlaneError>;
     fn add_server(&self, at: &ServerRef, server: &NewServer) -> Result<(), PlaneError>;
@@ -92,12 +125,13 @@ pub trait Plane: Send + Sync {
 pub trait Planes: Send + Sync {
     /// What a configuration would change on a running plane (or on none), without doing it.
     fn validate(&self, text: &str, running: Option<&dyn Plane>) -> Result<Applied, PlaneError>;
-    /// Takes over `sockets` whose address the configuration still names and closes the others. What happens by itself from then on is told to
+    /// Begins with what a process before this one knew of servers. Takes over `sockets` whose address the configuration still names and closes the others. What happens by itself from then on is told to
     /// `events`.
     async fn start(
         &self,
         text: &str,
         memories: &Memories,
+        known: Healths,
         sockets: Vec<HandedSocket>,
         events: Arc<Events>,
     ) -> Result<Arc<dyn Plane>, PlaneError>;

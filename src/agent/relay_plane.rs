@@ -12,7 +12,7 @@ use crate::model::ServerRef;
 
 use super::events::Events;
 use super::pki;
-use super::plane::{HandedSocket, Memories, Picture, Plane, PlaneError, Planes};
+use super::plane::{HandedSocket, Healths, Memories, Picture, Plane, PlaneError, Planes};
 use super::relay::config::{self, RelayConfig, RelayConfigError};
 use super::relay::roster::{Asked, RosterError};
 use super::relay::running::{Relay, RelayError};
@@ -82,6 +82,7 @@ impl Planes for RelayPlanes {
         &self,
         text: &str,
         memories: &Memories,
+        known: Healths,
         sockets: Vec<HandedSocket>,
         events: Arc<Events>,
     ) -> Result<Arc<dyn Plane>, PlaneError> {
@@ -90,7 +91,7 @@ impl Planes for RelayPlanes {
             let (pool, server) = name.split_once('/')?;
             Some((ServerRef::new(pool, server), Asked { added: memory.added.clone(), set: memory.set.clone() }))
         });
-        let relay = Relay::start(config, remembered, sockets, events.clone())?;
+        let relay = Relay::start(config, remembered, known, sockets, events.clone())?;
         let plane = Arc::new(RelayPlane { relay, path: self.path.clone() });
         tokio::spawn(each_second(Arc::downgrade(&plane), events));
         Ok(plane)
@@ -174,6 +175,10 @@ impl Plane for RelayPlane {
             Some(_) => Default::default(),
         };
         Picture { listeners, routes, pools, notes: self.relay.troubles() }
+    }
+
+    fn health(&self) -> Healths {
+        self.relay.roster.health()
     }
 
     fn change_server(&self, at: &ServerRef, change: &ServerChange) -> Result<(), PlaneError> {

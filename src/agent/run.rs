@@ -172,6 +172,7 @@ impl Agent {
         }
         let (kept, stop) = (leases.clone(), stop_leases.subscribe());
         serving.spawn(async move { kept.run(stop).await });
+        serving.spawn(control.clone().keep_health_until(stop_leases.subscribe()));
         serving.spawn(Notify.watchdog(stop_leases.subscribe()));
         Ok(Agent { options, control, leases, upgrades, doors, stop_doors, stop_leases, serving, terminate, interrupt, hangup })
     }
@@ -221,13 +222,18 @@ impl Agent {
         self.control.events.tell("upgrade", program.display().to_string(), "a new process is started");
         self.control.set_phase(Phase::HandingOver);
         let frozen = self.control.state.freeze().await;
+        self.control.keep_health();
+        self.control.health.hand_over();
         let result = self.try_hand_over(program, request.ready_within).await;
         match &result {
             Ok(done) => {
                 frozen.hand_over();
                 tracing::info!("process {} (lbdeck {}) serves with {} sockets", done.new_pid, done.version, done.sockets);
             }
-            Err(_) => self.control.set_phase(Phase::Serving),
+            Err(_) => {
+                self.control.health.take_back();
+                self.control.set_phase(Phase::Serving);
+            }
         }
         result
     }
@@ -253,6 +259,7 @@ impl Agent {
             Notify.stopping();
             self.control.set_phase(Phase::Draining);
             self.control.events.tell("stopping", "", why);
+            self.control.keep_health();
         }
         self.stop_leases.send_replace(true);
         if handed_over {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::clock::{Millis, now};
+use super::clock::now;
 use super::config::pool::{PoolConfig, ProxyVersion};
 use super::http::backend::{Ask, Backend, Lease, NoServer, ServerOutcome};
 use super::http::exchange::Patience;
 use super::http::upstream::{ServerAddress, Target};
 use super::pool::balance::hash;
-use super::pool::{self, Outcome, PickError, Picker, Pool, Request};
+use super::pool::{self, Outcome, PickError, Picker, Pool, Request, ServerId};
 use super::proxy_protocol;
 use super::route::split::cookie;
 use super::tls::connect::TlsToServer;
@@ -40,11 +40,6 @@ impl ThreadPool {
 
     pub fn config(&self) -> &PoolConfig {
         &self.config
-    }
-
-    /// Whether one more server may be tried after so many.
-    pub fn retry(&self, tried: usize, now: Millis) -> bool {
-        self.pool.may_retry(u32::try_from(tried.saturating_sub(1)).unwrap_or(u32::MAX), now)
     }
 
     /// A server for a request or session; waits in the queue where all are full.
@@ -121,19 +116,19 @@ impl Backend for ThreadPool {
         &self.pool.name
     }
 
-    async fn pick(&self, ask: Ask<'_>, failed: Option<&Held>) -> Result<Held, NoServer> {
+    async fn pick(&self, ask: Ask<'_>) -> Result<Held, NoServer> {
         let wanted = self.cookie.as_ref().and_then(|name| cookie(&ask.request.headers, name));
-        let tried = failed.map(|held| held.lease.server.id);
-        if let Some(held) = failed {
-            held.lease.server.stats.retries.fetch_add(1, Ordering::Relaxed);
-        }
         let request = Request {
             source: ask.client.ip(),
             uri: ask.request.path().as_bytes(),
             cookie: wanted.and_then(|value| std::str::from_utf8(value).ok()),
-            tried: tried.as_slice(),
+            tried: ask.tried,
         };
         self.acquire(&request).await
+    }
+
+    fn connect_retries(&self) -> u32 {
+        self.config.retries.connect
     }
 
     fn may_retry(&self, attempt: u32) -> bool {
@@ -148,6 +143,18 @@ impl Backend for ThreadPool {
 impl Lease for Held {
     fn target(&self) -> &Target {
         &self.target
+    }
+
+    fn id(&self) -> ServerId {
+        self.lease.server.id
+    }
+
+    fn busy(&self) -> (u32, u32) {
+        self.lease.busy()
+    }
+
+    fn retried(&self) {
+        self.lease.server.stats.retries.fetch_add(1, Ordering::Relaxed);
     }
 
     fn server(&self) -> &Arc<str> {

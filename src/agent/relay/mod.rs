@@ -9,6 +9,7 @@ pub mod deadline;
 pub mod digits;
 pub mod health;
 pub mod http;
+pub mod known;
 pub mod listener;
 pub mod log;
 pub mod lull;

@@ -87,7 +87,7 @@ impl site::Recorder for Records {
             status: told.status,
             bytes: told.bytes,
             termination: Termination([who, when, b'-', b'-']),
-            load: Load { retries: told.retries, ..load(told) },
+            load: Load { retries: told.retries, redispatched: told.redispatched, ..load(told) },
             request: Some(line),
         };
         log.borrow_mut().log(&record);

@@ -8,6 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
+
+use crate::agent::plane::Healths;
 use crate::config::name_is_good;
 use crate::engine::relay::wire::{self, Admin, Health, NewServer, ServerChange, Traffic};
 use crate::model::ServerRef;
@@ -16,6 +19,7 @@ use super::clock::{Millis, now};
 use super::config::pool::{MAX_WEIGHT, PoolConfig, ServerConfig};
 use super::config::{Mode, RelayConfig};
 use super::health::Pools;
+use super::known;
 use super::pool::balance::{SCALE, effective_weight};
 use super::pool::{Pool, Server, ServerSet, Slot};
 
@@ -44,6 +48,8 @@ struct Inner {
     /// Numbers of all pools that there ever were, by name.
     places: HashMap<Arc<str>, usize>,
     asked: BTreeMap<(String, String), Asked>,
+    /// What a process before this one knew of servers, until there are some.
+    known: Option<Healths>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +78,16 @@ impl Roster {
         self.lock().asked.insert(key(at), asked);
     }
 
+    /// Begins with what a process before this one knew of the servers' health; to be called before [`Roster::apply`].
+    pub fn remember_health(&self, known: Healths) {
+        self.lock().known = Some(known);
+    }
+
+    /// What is known of the servers' health now.
+    pub fn health(&self) -> Healths {
+        known::gather(self.lock().pools.values(), Timestamp::now(), now())
+    }
+
     /// Takes a configuration over: servers that stay keep their counts, states and clients. What has changed, in words.
     pub fn apply(&self, config: &RelayConfig) -> Vec<String> {
         let time = now();
@@ -97,6 +113,9 @@ impl Roster {
             inner.pools.insert(pool_config.name.clone(), pool);
         }
         changes.extend(before.keys().map(|name| format!("pool {name}: removed")));
+        if let Some(known) = inner.known.take() {
+            inner.pools.values().for_each(|pool| known::begin_with(&known, pool, Timestamp::now(), time));
+        }
         self.checked.store(Arc::new(inner.pools.values().cloned().collect()));
         changes
     }
@@ -339,7 +358,7 @@ fn show_server(pool: &Pool, set: &ServerSet, slot: &Slot, time: Millis) -> wire:
         checks_on: checked.then(|| server.checks_on()),
         cookie: pool.cookie_name().map(|_| slot.config.cookie.to_string()),
         added: slot.added,
-        last_change_s: Some(time.saturating_sub(server.changed_at()) / 1000),
+        last_change_s: Some(server.held_for(time) / 1000),
         downtime_s: checked.then(|| server.downtime(time) / 1000),
         traffic,
         latency: wire::Latency::default(),

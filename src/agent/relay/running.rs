@@ -30,6 +30,7 @@ use super::tls::TlsError;
 use super::tls::connect::TlsToServer;
 use super::tls::terminate::{Terminator, TicketKeys};
 use crate::agent::events::Events;
+use crate::agent::plane::Healths;
 use crate::agent::watched_files::Looked;
 use crate::model::ServerRef;
 
@@ -83,11 +84,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts with a configuration, what operators asked for before, and listening sockets of a process before this one. What happens to servers
+    /// Starts with a configuration, what operators asked for before, what was known of servers, and listening sockets of a process before this one. What happens to servers
     /// is told to `events`.
     pub fn start(
         config: RelayConfig,
         remembered: impl IntoIterator<Item = (ServerRef, Asked)>,
+        known: Healths,
         sockets: Vec<(String, OwnedFd)>,
         events: Arc<Events>,
     ) -> Result<Self, RelayError> {
@@ -98,6 +100,7 @@ impl Relay {
         for (at, asked) in remembered {
             roster.remember(&at, asked);
         }
+        roster.remember_health(known);
         let health = HealthThread::start(roster.checked(), events)?;
         let relay = Self {
             registry: Arc::new(Registry::new(threads.count())),

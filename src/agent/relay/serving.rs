@@ -278,19 +278,14 @@ fn small(count: u64) -> u32 {
 /// HAProxy counts the connection itself; by the time of the log the server's part of it is given back already.
 fn load(active: &AtomicU64, counts: &ListenerCounts, pools: &[Arc<Pool>], told: &Told) -> Load {
     let mut load = Load {
+        server: told.busy.0,
+        pool: told.busy.1,
         active: small(active.load(Ordering::Relaxed)),
         listener: small(counts.now.load(Ordering::Relaxed)),
         ..Load::default()
     };
-    if let Some(pool) = told.pool.as_ref().and_then(|name| pools.iter().find(|p| p.name == *name)) {
+    if let Some(pool) = told.pool_place.and_then(|place| pools.get(place)) {
         load.pool_queue = small(pool.queue().len() as u64);
-        for slot in &pool.set().slots {
-            let in_use = slot.server.in_use();
-            load.pool = load.pool.saturating_add(in_use);
-            if told.server.as_ref() == Some(&slot.server.name) {
-                load.server = in_use;
-            }
-        }
     }
     load
 }

@@ -5,6 +5,7 @@ mod api;
 mod door;
 mod engine;
 mod handover;
+mod health;
 mod leases;
 mod life;
 mod relay;

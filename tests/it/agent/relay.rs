@@ -27,11 +27,11 @@ fn config(apps: &[App]) -> String {
     text
 }
 
-fn front(agent: &Agent) -> SocketAddr {
+pub(super) fn front(agent: &Agent) -> SocketAddr {
     agent.get("/v1/snapshot")["listeners"][0]["addresses"][0].as_str().unwrap().parse().unwrap()
 }
 
-fn server(agent: &Agent, name: &str) -> serde_json::Value {
+pub(super) fn server(agent: &Agent, name: &str) -> serde_json::Value {
     let pools = agent.get("/v1/snapshot?pool=web");
     let servers = pools["pools"][0]["servers"].as_array().unwrap().clone();
     servers.into_iter().find(|s| s["name"] == name).unwrap_or_default()

@@ -61,11 +61,14 @@ impl Backend for Turns {
     fn name(&self) -> &Arc<str> {
         &self.name
     }
-    async fn pick(&self, _ask: Ask<'_>, _failed: Option<&Turn>) -> Result<Turn, NoServer> {
+    async fn pick(&self, _ask: Ask<'_>) -> Result<Turn, NoServer> {
         let at = self.next.get();
         self.next.set(at + 1);
         let target = self.targets.get(at % self.targets.len().max(1)).ok_or(NoServer::Down)?.clone();
         Ok(Turn { target, name: format!("s{}", at % self.targets.len() + 1).into() })
+    }
+    fn connect_retries(&self) -> u32 {
+        self.retries
     }
     fn may_retry(&self, attempt: u32) -> bool {
         attempt < self.retries
@@ -79,6 +82,13 @@ impl Lease for Turn {
     fn target(&self) -> &Target {
         &self.target
     }
+    fn id(&self) -> u64 {
+        self.target.id
+    }
+    fn busy(&self) -> (u32, u32) {
+        (1, 1)
+    }
+    fn retried(&self) {}
     fn server(&self) -> &Arc<str> {
         &self.name
     }

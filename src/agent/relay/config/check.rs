@@ -49,6 +49,17 @@ pub struct HttpCheck {
     pub body: Option<Arc<str>>,
 }
 
+impl CheckConfig {
+    /// What is asked, in a few words that stay the same from version to version: what one process learned by it holds for the next.
+    pub fn about(&self) -> String {
+        let tls = if self.tls { "tls " } else { "" };
+        match &self.kind {
+            CheckKind::Tcp => format!("{tls}tcp"),
+            CheckKind::Http(http) => format!("{tls}http {} {}", http.method, http.path),
+        }
+    }
+}
+
 /// Ejection of servers that fail real requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutlierConfig {

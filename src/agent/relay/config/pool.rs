@@ -176,10 +176,12 @@ impl Default for QueueConfig {
     }
 }
 
-/// Requests that may be tried again on another server. Only idempotent ones are.
+/// Requests that may be tried again on another server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryConfig {
-    /// Attempts after the first; 0 = never.
+    /// Attempts after connections that could not be made. Nothing was sent: these are for any request and outside of the budget.
+    pub connect: u32,
+    /// Attempts after the first of idempotent requests that were sent; 0 = never.
     pub attempts: u32,
     /// Share of requests of the last ten seconds that may be retries, 0.0 to 1.0.
     pub budget: f64,
@@ -189,7 +191,7 @@ pub struct RetryConfig {
 
 impl Default for RetryConfig {
     fn default() -> Self {
-        Self { attempts: 2, budget: 0.2, floor: 10 }
+        Self { connect: 3, attempts: 2, budget: 0.2, floor: 10 }
     }
 }
 
@@ -423,7 +425,10 @@ fn read_queue(reader: &mut Reader<'_>, node: &Node, queue: &mut QueueConfig) {
 }
 
 fn read_retries(reader: &mut Reader<'_>, node: &Node, retries: &mut RetryConfig) {
-    let Some(section) = reader.keys(node, "retries", &[&["attempts", "budget", "floor"]]) else { return };
+    let Some(section) = reader.keys(node, "retries", &[&["connect", "attempts", "budget", "floor"]]) else { return };
+    if let Some(n) = section.get("connect").and_then(|n| reader.number(n, "connect", 0..=10)) {
+        retries.connect = n as u32;
+    }
     if let Some(n) = section.get("attempts").and_then(|n| reader.number(n, "attempts", 0..=10)) {
         retries.attempts = n as u32;
     }

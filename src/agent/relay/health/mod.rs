@@ -79,8 +79,12 @@ struct Target {
     config: Arc<CheckConfig>,
     address: SocketAddr,
     standing: Standing,
+    /// Clients are sent where checks connect to.
+    same_address: bool,
     /// Whether a check is under way.
     busy: bool,
+    /// When the next one begins.
+    due: Millis,
 }
 
 struct Checker {
@@ -120,6 +124,7 @@ impl Checker {
                 self.pools.load().iter().for_each(|pool| pool.tick(time));
             }
             self.follow(time);
+            self.hurry(time);
             self.begin(time);
             self.wait(next_tick);
             self.advance();
@@ -146,16 +151,21 @@ impl Checker {
                 };
                 let port = slot.config.check_port.unwrap_or(slot.address.port());
                 let address = SocketAddr::new(slot.address.ip(), port);
-                let id = slot.server.id;
+                let (id, same_address) = (slot.server.id, address == slot.address);
                 let target = match before.remove(&id) {
-                    Some(target) => Target { config, address, pool: pool.clone(), ..target },
+                    Some(target) => Target { config, address, same_address, pool: pool.clone(), ..target },
                     None => {
-                        // Spread over one interval from the start.
-                        let first = time + self.random.draw() % millis(config.inter).max(1);
-                        self.due.push(Reverse((first, id)));
-                        pool.set_health(&slot.server, Health::Starting, time);
-                        let standing = Standing::default();
-                        Target { pool: pool.clone(), server: slot.server.clone(), config, address, standing, busy: false }
+                        let known = slot.server.take_known();
+                        // Spread over one interval from the start; at once where a server is kept from clients by what was known before.
+                        let wait =
+                            if known.is_some_and(|k| !k.up) { 0 } else { self.random.draw() % millis(config.inter).max(1) };
+                        let due = time + wait;
+                        self.due.push(Reverse((due, id)));
+                        if known.is_none() {
+                            pool.set_health(&slot.server, Health::Starting, time);
+                        }
+                        let (pool, server, standing) = (pool.clone(), slot.server.clone(), known.unwrap_or_default());
+                        Target { pool, server, config, address, standing, same_address, busy: false, due }
                     }
                 };
                 self.targets.insert(id, target);
@@ -166,6 +176,26 @@ impl Checker {
         self.under_way.retain(|probe| targets.contains_key(&probe.server));
     }
 
+    /// Servers that no connection could be made to are checked at once.
+    fn hurry(&mut self, time: Millis) {
+        for (pool, set) in self.seen.iter().filter(|(pool, _)| pool.take_suspicion()) {
+            for slot in &set.slots {
+                let Some(is_new) = slot.server.take_suspicion() else { continue };
+                if is_new {
+                    let others =
+                        format!("no connection can be made: other servers of {} are preferred while that is so", pool.name);
+                    self.events.tell("server", &*slot.server.place, others);
+                }
+                if let Some(target) = self.targets.get_mut(&slot.server.id)
+                    && target.due > time
+                {
+                    target.due = time;
+                    self.due.push(Reverse((time, slot.server.id)));
+                }
+            }
+        }
+    }
+
     /// Begins the checks that are due.
     fn begin(&mut self, time: Millis) {
         while self.under_way.len() < MOST_UNDER_WAY
@@ -174,7 +204,7 @@ impl Checker {
         {
             self.due.pop();
             let Some(target) = self.targets.get_mut(&id) else { continue };
-            if target.busy {
+            if target.busy || target.due != when {
                 continue;
             }
             let checks_on = target.server.checks_on();
@@ -184,7 +214,8 @@ impl Checker {
                     target.standing = Standing::default();
                     target.server.note_check(None, None);
                 }
-                self.due.push(Reverse((time + millis(target.config.inter), id)));
+                target.due = time + millis(target.config.inter);
+                self.due.push(Reverse((target.due, id)));
                 continue;
             }
             match Probe::begin(id, &target.config, target.address, &mut self.tls) {
@@ -263,6 +294,9 @@ impl Checker {
             let progress = target.standing.progress(target.config.rise, target.config.fall);
             target.server.note_check(Some(verdict.to_wire()), progress);
             target.pool.set_health(&target.server, health, time);
+            if verdict.ok && target.same_address {
+                target.pool.reached(&target.server);
+            }
             if moved {
                 let state = if target.standing.up { "up" } else { "down" };
                 self.events.tell("health", &*target.server.place, format!("{state}: {verdict}"));
@@ -272,6 +306,7 @@ impl Checker {
         // Five percent either way, so that checks which once met do not meet for ever.
         let spread = interval / 10;
         let jitter = if spread == 0 { 0 } else { hash::mix(self.random.draw()) % spread };
-        self.due.push(Reverse((time + interval - interval / 20 + jitter, id)));
+        target.due = time + interval - interval / 20 + jitter;
+        self.due.push(Reverse((target.due, id)));
     }
 }

@@ -21,6 +21,11 @@ impl Default for Standing {
 }
 
 impl Standing {
+    /// What a process before this one knew. `settled` where that is so recent that it takes as many checks as ever to change it.
+    pub fn known(up: bool, settled: bool) -> Self {
+        Self { up, against: 0, fresh: !settled }
+    }
+
     /// Takes a result in; true where the state changed.
     pub fn observe(&mut self, ok: bool, rise: u32, fall: u32) -> bool {
         let needed = match (self.fresh, self.up) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::exchange::Patience;
 use super::head::RequestHead;
 use super::upstream::Target;
+use crate::agent::relay::pool::ServerId;
 
 /// What a pool may look at to choose a server.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +17,8 @@ pub struct Ask<'a> {
     pub client: SocketAddr,
     /// The client came over TLS: a cookie may be bound to it.
     pub tls: bool,
-    /// How many attempts were made before for this request.
-    pub attempt: u32,
+    /// Servers that failed this request: others are chosen where there are any.
+    pub tried: &'a [ServerId],
 }
 
 /// Why there is no server for a request.
@@ -36,9 +37,11 @@ pub trait Backend: 'static {
     type Lease: Lease;
 
     fn name(&self) -> &Arc<str>;
-    /// A server for a request; waits in the pool's queue where all are full. `failed` is the server of the attempt before.
-    fn pick(&self, ask: Ask<'_>, failed: Option<&Self::Lease>) -> impl Future<Output = Result<Self::Lease, NoServer>>;
-    /// Whether a request that may be repeated is tried again: there are attempts left, and budget.
+    /// A server for a request; waits in the pool's queue where all are full.
+    fn pick(&self, ask: Ask<'_>) -> impl Future<Output = Result<Self::Lease, NoServer>>;
+    /// How often a request is tried anew after a connection that could not be made.
+    fn connect_retries(&self) -> u32;
+    /// Whether a request that was sent and may be repeated is tried again: there are attempts left, and budget.
     fn may_retry(&self, attempt: u32) -> bool;
     fn patience(&self, client: Duration) -> Patience;
 }
@@ -46,6 +49,11 @@ pub trait Backend: 'static {
 /// A server that was chosen for one request; dropping it ends what was counted.
 pub trait Lease {
     fn target(&self) -> &Target;
+    fn id(&self) -> ServerId;
+    /// Requests in progress on the server and in its pool, this one included.
+    fn busy(&self) -> (u32, u32);
+    /// The request is tried again because of this server.
+    fn retried(&self);
     /// Name of the server within its pool.
     fn server(&self) -> &Arc<str>;
     /// What a new connection begins with: a PROXY protocol header, or nothing.

@@ -26,6 +26,7 @@ use super::upstream::{self, ConnectError, Ready};
 use crate::agent::relay::content::compress::{self, Encoder};
 use crate::agent::relay::deadline::Deadline;
 use crate::agent::relay::log::request_id::{self, RequestId};
+use crate::agent::relay::pool::ServerId;
 use crate::agent::relay::protect::{Denied, Guard};
 use crate::agent::relay::route::{Action, Asked, Route};
 use crate::agent::relay::session::Session;
@@ -138,6 +139,7 @@ pub async fn serve<B: Backend>(site: &Site<B>, connection: &Connection, request:
         None => None,
     };
     request.told.pool = Some(std::sync::Arc::clone(backend.name()));
+    request.told.pool_place = pool;
     prepare(site, route, connection, request);
     if let Some(caching) = &caching {
         caching.prepare(request.head);
@@ -205,12 +207,24 @@ fn prepare<B: Backend>(site: &Site<B>, route: &Route, connection: &Connection, r
     }
 }
 
+/// Whether a request may be sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    No,
+    /// No connection could be made, so nothing was sent.
+    Unsent,
+    /// The server has most likely not seen it, or the method may be repeated; and nothing of the body is gone.
+    Budgeted,
+}
+
+/// How long a request waits after all servers that there are have refused a connection, at most.
+pub(in crate::agent::relay) const TURNAROUND: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// How an attempt to get a response failed.
 struct Failed {
     status: StatusCode,
     ended: Ended,
-    /// Nothing says that the server has seen the request, or the method may be repeated; and nothing of the body is gone.
-    repeatable: bool,
+    again: Again,
     /// The client itself is gone or has sent nonsense.
     client: bool,
 }
@@ -224,11 +238,12 @@ async fn forward<B: Backend>(
     cookie: Option<String>,
     caching: &mut Option<Caching>,
 ) -> After {
-    let mut before: Option<B::Lease> = None;
+    let mut tried: Vec<ServerId> = Vec::new();
+    let (mut connects, mut sent, mut refused) = (0, 0, false);
     loop {
         let started = Instant::now();
-        let ask = Ask { request: request.head, client: request.told.client, tls: connection.tls, attempt: request.told.retries };
-        let mut lease = match backend.pick(ask, before.as_ref()).await {
+        let ask = Ask { request: request.head, client: request.told.client, tls: connection.tls, tried: &tried };
+        let mut lease = match backend.pick(ask).await {
             Ok(lease) => lease,
             Err(error) => {
                 let ended = if error == NoServer::Down { Ended::SERVER_CONNECT } else { Ended::QUEUE_TIMEOUT };
@@ -236,7 +251,11 @@ async fn forward<B: Backend>(
                 return fail(site, connection, request, route, StatusCode::SERVICE_UNAVAILABLE, ended, caching).await;
             }
         };
-        drop(before.take());
+        if refused && tried.contains(&lease.id()) {
+            // There is no other one. It may be starting again.
+            tokio::time::sleep(lease.target().connect_timeout.min(TURNAROUND)).await;
+        }
+        request.told.redispatched = tried.last().is_some_and(|last| *last != lease.id());
         let picked = Instant::now();
         request.told.queue = Some(picked - started);
         request.told.server = Some(std::sync::Arc::clone(lease.server()));
@@ -250,18 +269,24 @@ async fn forward<B: Backend>(
                 let attempt =
                     attempt(site, connection, request, route, backend, &mut lease, ready, &preamble, cookie.as_deref(), caching);
                 match attempt.await {
-                    Ok(after) => return after,
+                    Ok(after) => {
+                        let (server, pool) = lease.busy();
+                        request.told.busy = (server.saturating_sub(1), pool.saturating_sub(1));
+                        return after;
+                    }
                     Err(failed) => failed,
                 }
             }
             Err(error) => {
-                lease.note(ServerOutcome::ConnectFailed);
+                if !error.is_own() {
+                    lease.note(ServerOutcome::ConnectFailed);
+                }
                 let (status, ended) = match error {
                     ConnectError::Timeout(_) => (StatusCode::GATEWAY_TIMEOUT, Ended::SERVER_CONNECT_TIMEOUT),
                     ConnectError::Io(_) | ConnectError::H2(_) => (StatusCode::SERVICE_UNAVAILABLE, Ended::SERVER_CONNECT),
                 };
                 tracing::debug!(server = &**lease.server(), %error, "no connection");
-                Failed { status, ended, repeatable: true, client: false }
+                Failed { status, ended, again: Again::Unsent, client: false }
             }
         };
         if failed.client {
@@ -271,11 +296,19 @@ async fn forward<B: Backend>(
             }
             return own(site, connection, request, Some(route), page(site, Some(route), failed.status, failed.ended)).await;
         }
-        if !failed.repeatable || !backend.may_retry(request.told.retries) {
+        let counted = match failed.again {
+            Again::No => None,
+            Again::Unsent => (connects < backend.connect_retries()).then_some(&mut connects),
+            Again::Budgeted => backend.may_retry(sent).then_some(&mut sent),
+        };
+        let Some(counted) = counted else {
             return fail(site, connection, request, route, failed.status, failed.ended, caching).await;
-        }
+        };
+        *counted += 1;
+        refused = failed.again == Again::Unsent;
         request.told.retries += 1;
-        before = Some(lease);
+        lease.retried();
+        tried.push(lease.id());
     }
 }
 
@@ -344,18 +377,10 @@ async fn attempt<B: Backend>(
 ) -> Result<After, Failed> {
     let sent_at = Instant::now();
     let patience = backend.patience(site.timeouts.client);
-    let mut ready = ready;
-    if let Ready::H2(h2) = &mut ready
-        && let Err(error) = std::future::poll_fn(|cx| h2.send.poll_ready(cx)).await
-    {
-        tracing::debug!(server = &**lease.server(), %error, "a kept connection of HTTP/2 has ended");
-        lease.note(ServerOutcome::ConnectFailed);
-        return Err(Failed { status: StatusCode::BAD_GATEWAY, ended: Ended::SERVER_CONNECT, repeatable: true, client: false });
-    }
     let tls = lease.target().tls.is_some();
     let (half, _place) = start(request.head, request.framing, ready, tls).map_err(|_| {
         lease.note(ServerOutcome::ResponseFailed);
-        Failed { status: StatusCode::BAD_GATEWAY, ended: Ended::SERVER_HEADERS, repeatable: false, client: false }
+        Failed { status: StatusCode::BAD_GATEWAY, ended: Ended::SERVER_HEADERS, again: Again::No, client: false }
     })?;
     let ClientStream { side, respond } = &mut *request.client;
     let mut exchange = Exchange::new(side, half, request.deadline, patience, site.body_limit);
@@ -379,7 +404,7 @@ async fn attempt<B: Backend>(
         }
         let told = inform(exchange.client, exchange.respond.as_deref_mut(), request.response, request.head.version);
         if told.is_err() || exchange.client.flush().await.is_err() {
-            return Err(Failed { status: StatusCode::OK, ended: Ended::CLIENT_HEADERS, repeatable: false, client: true });
+            return Err(Failed { status: StatusCode::OK, ended: Ended::CLIENT_HEADERS, again: Again::No, client: true });
         }
     };
     let status = request.response.status;
@@ -457,7 +482,8 @@ async fn attempt<B: Backend>(
 /// Why there was no response, and whether another attempt may be made.
 fn failure(error: &ExchangeError, exchange: &Exchange<'_>, method: &Method) -> Failed {
     let untouched = exchange.request_bytes() == 0 && !exchange.server.answered;
-    let failed = |status, ended| Failed { status, ended, repeatable: false, client: false };
+    let failed = |status, ended| Failed { status, ended, again: Again::No, client: false };
+    let again = |may| if may { Again::Budgeted } else { Again::No };
     match error {
         ExchangeError::Client(SideError::Refused(refusal)) => {
             Failed { client: true, ..failed(refusal.status(), Ended::CLIENT_REQUEST) }
@@ -471,12 +497,12 @@ fn failure(error: &ExchangeError, exchange: &Exchange<'_>, method: &Method) -> F
         ExchangeError::Server(SideError::Refused(_)) => failed(StatusCode::BAD_GATEWAY, Ended::SERVER_NONSENSE),
         // A stream that was refused has not been looked at (RFC 9113, 8.7).
         ExchangeError::Server(SideError::H2(e)) if e.reason() == Some(h2::Reason::REFUSED_STREAM) => {
-            Failed { repeatable: untouched, ..failed(StatusCode::BAD_GATEWAY, Ended::SERVER_HEADERS) }
+            Failed { again: again(untouched), ..failed(StatusCode::BAD_GATEWAY, Ended::SERVER_HEADERS) }
         }
         ExchangeError::Server(_) => {
             // A server that closes a kept connection as the request comes has most likely not seen it; only what may be repeated
             // anyway is (RFC 9110, 9.2.2).
-            Failed { repeatable: untouched && method.is_idempotent(), ..failed(StatusCode::BAD_GATEWAY, Ended::SERVER_HEADERS) }
+            Failed { again: again(untouched && method.is_idempotent()), ..failed(StatusCode::BAD_GATEWAY, Ended::SERVER_HEADERS) }
         }
     }
 }

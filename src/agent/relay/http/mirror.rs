@@ -80,12 +80,18 @@ async fn copy<B: Backend>(
     tls: bool,
     limits: &HeadLimits,
 ) {
-    let ask = Ask { request, client, tls, attempt: 0 };
-    let Ok(mut lease) = backend.pick(ask, None).await else { return };
+    let ask = Ask { request, client, tls, tried: &[] };
+    let Ok(mut lease) = backend.pick(ask).await else { return };
     let preamble = lease.preamble(Some(client), None);
-    let Ok(ready) = upstream::connect(lease.target(), &preamble, true).await else {
-        lease.note(ServerOutcome::ConnectFailed);
-        return;
+    let ready = match upstream::connect(lease.target(), &preamble, true).await {
+        Ok(ready) => ready,
+        Err(error) => {
+            tracing::debug!(server = &**lease.server(), %error, "a mirrored request found no connection");
+            if !error.is_own() {
+                lease.note(ServerOutcome::ConnectFailed);
+            }
+            return;
+        }
     };
     let Ok((mut server, _place)) = start(request, framing, ready, lease.target().tls.is_some()) else { return };
     match throw_away(&mut server, request, limits).await {

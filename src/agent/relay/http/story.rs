@@ -48,6 +48,8 @@ pub struct Told {
     /// Place of the route in the router.
     pub route: Option<usize>,
     pub pool: Option<Arc<str>>,
+    /// Place of the pool in the configuration.
+    pub pool_place: Option<usize>,
     pub server: Option<Arc<str>>,
     /// Until the head of the request was there.
     pub request: Duration,
@@ -62,6 +64,10 @@ pub struct Told {
     /// Of the request's body.
     pub received: u64,
     pub retries: u32,
+    /// The last attempt was made on another server than the one before.
+    pub redispatched: bool,
+    /// Requests in progress on the server and in the pool when it ended, without this one.
+    pub busy: (u32, u32),
     pub ended: Ended,
 }
 
@@ -75,6 +81,7 @@ impl Told {
             request_id: String::new(),
             route: None,
             pool: None,
+            pool_place: None,
             server: None,
             request: Duration::ZERO,
             queue: None,
@@ -85,6 +92,8 @@ impl Told {
             bytes: 0,
             received: 0,
             retries: 0,
+            redispatched: false,
+            busy: (0, 0),
             ended: Ended::NORMAL,
         }
     }

@@ -53,6 +53,15 @@ pub enum ConnectError {
     H2(#[from] h2::Error),
 }
 
+impl ConnectError {
+    /// This process is out of descriptors, ports or memory: the server has nothing to do with it.
+    pub fn is_own(&self) -> bool {
+        use rustix::io::Errno;
+        let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL, Errno::PERM];
+        matches!(self, Self::Io(error) if own.iter().any(|own| error.raw_os_error() == Some(own.raw_os_error())))
+    }
+}
+
 /// A connection that is ready for one request.
 #[derive(Debug)]
 pub enum Ready {
@@ -65,6 +74,7 @@ pub enum Ready {
 pub struct H2Ready {
     pub send: h2::client::SendRequest<Bytes>,
     _place: Place,
+    closed: Rc<Cell<bool>>,
 }
 
 #[derive(Debug)]
@@ -121,10 +131,14 @@ pub async fn connect(target: &Target, first: &[u8], fresh: bool) -> Result<Ready
         let stream = open(target, first).await?;
         return Ok(Ready::H1(H1Side::new(stream, Input::new())));
     }
-    if first.is_empty()
-        && let Some(ready) = take_h2(target.id)
+    while first.is_empty()
+        && let Some(mut ready) = take_h2(target.id)
     {
-        return Ok(Ready::H2(ready));
+        match poll_fn(|cx| ready.send.poll_ready(cx)).await {
+            Ok(()) => return Ok(Ready::H2(ready)),
+            // It has ended meanwhile, which says nothing of the server.
+            Err(_) => ready.closed.set(true),
+        }
     }
     let stream = open(target, first).await?;
     if target.tls.is_some() && stream.alpn() != Some(b"h2") {
@@ -186,7 +200,7 @@ fn take_h2(id: u64) -> Option<H2Ready> {
         let free = kept.iter_mut().find(|k| k.streams.get() < k.send.current_max_send_streams())?;
         free.streams.set(free.streams.get() + 1);
         free.since = Instant::now();
-        Some(H2Ready { send: free.send.clone(), _place: Place(Rc::clone(&free.streams)) })
+        Some(H2Ready { send: free.send.clone(), _place: Place(Rc::clone(&free.streams)), closed: Rc::clone(&free.closed) })
     })
 }
 
@@ -212,13 +226,15 @@ async fn start_h2(target: &Target, stream: Stream, share: bool) -> Result<Ready,
         let kept = KeptH2 {
             send: send.clone(),
             streams: Rc::clone(&streams),
-            closed,
+            closed: Rc::clone(&closed),
             since: Instant::now(),
             timeout: target.idle_timeout,
         };
         POOLS.with_borrow_mut(|pools| pools.h2.entry(target.id).or_default().push(kept));
     }
-    Ok(Ready::H2(H2Ready { send, _place: Place(streams) }))
+    let mut ready = H2Ready { send, _place: Place(streams), closed };
+    poll_fn(|cx| ready.send.poll_ready(cx)).await?;
+    Ok(Ready::H2(ready))
 }
 
 /// Has this thread look now and then for connections that were kept too long, from the first that is kept.

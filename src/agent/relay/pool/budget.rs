@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_share_of_the_requests_and_a_floor() {
-        let config = RetryConfig { attempts: 2, budget: 0.1, floor: 0 };
+        let config = RetryConfig { connect: 3, attempts: 2, budget: 0.1, floor: 0 };
         let mut budget = RetryBudget::default();
         budget.tick(1000, 0);
         let granted = (0..1000).filter(|_| budget.grant(&config, 5000, 1000)).count();
@@ -59,7 +59,7 @@ mod tests {
         let granted = (0..1000).filter(|_| budget.grant(&config, 20_500, 1200)).count();
         assert_eq!(granted, 20);
 
-        let config = RetryConfig { attempts: 2, budget: 0.0, floor: 3 };
+        let config = RetryConfig { connect: 3, attempts: 2, budget: 0.0, floor: 3 };
         let mut budget = RetryBudget::default();
         assert_eq!((0..10).filter(|_| budget.grant(&config, 1000, 10)).count(), 3);
         assert_eq!((0..10).filter(|_| budget.grant(&config, 1999, 10)).count(), 0);

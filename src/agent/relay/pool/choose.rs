@@ -171,7 +171,7 @@ impl Pool {
             // Behind those who wait already, not before them.
             if self.queue.bound_len(slot.server.id) == 0
                 && !self.queue.has_any()
-                && let Some(lease) = Lease::take(slot, true)
+                && let Some(lease) = self.take(slot, true)
             {
                 self.chosen(&lease, request, now);
                 return Ok(Found::Lease(lease));
@@ -204,7 +204,7 @@ impl Pool {
         for _ in 0..set.slots.len().max(4) {
             let Some(slot) = local.choose(&set, &asked, free).and_then(|i| set.slots.get(i)) else { break };
             if free_for_hash(&asked, self, slot)
-                && let Some(lease) = Lease::take(slot, false)
+                && let Some(lease) = self.take(slot, false)
             {
                 self.chosen(&lease, request, now);
                 return Ok(Found::Lease(lease));

@@ -13,7 +13,7 @@ pub mod set;
 mod tests;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -57,6 +57,10 @@ pub struct Pool {
     queue: Queue,
     sources: ArcSwapOption<SourceTable>,
     budget: Mutex<RetryBudget>,
+    /// Leases of all servers that are out.
+    in_use: AtomicU32,
+    /// Some server is to be checked at once.
+    suspicious: AtomicBool,
     /// Ejections of one pool are decided one after the other, so that two threads do not both take the last but one.
     ejecting: Mutex<()>,
     /// Requests and sessions that got a server, and those that got none.
@@ -80,16 +84,21 @@ pub struct Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.server.give_back();
-        if let Some(pool) = self.server.home.upgrade()
-            && !pool.queue.is_empty()
-        {
+        let Some(pool) = self.server.home.upgrade() else { return };
+        pool.in_use.fetch_sub(1, Ordering::Relaxed);
+        if !pool.queue.is_empty() {
             pool.dispatch(now());
         }
     }
 }
 
 impl Lease {
-    /// Says how the request ended: counters, and the ejection of servers that fail.
+    /// Leases that are out: of the server and of the whole pool, this one included.
+    pub fn busy(&self) -> (u32, u32) {
+        (self.server.in_use(), self.server.home.upgrade().map_or(0, |pool| pool.in_use.load(Ordering::Relaxed)))
+    }
+
+    /// Says how the request ended: counters, and what becomes of servers that fail.
     pub fn report(&self, outcome: Outcome) {
         let stats = &self.server.stats;
         match outcome {
@@ -107,13 +116,19 @@ impl Lease {
                 stats.response_errors.fetch_add(1, Ordering::Relaxed);
             }
         }
+        let pool = self.server.home.upgrade();
+        if outcome == Outcome::ConnectFailed {
+            pool.iter().for_each(|pool| pool.unreachable(&self.server, now()));
+        } else if matches!(outcome, Outcome::Answer(_) | Outcome::Established) && self.server.trust() {
+            pool.iter().for_each(|pool| pool.changed());
+        }
         if !outcome.is_failure() {
             // Most of the time it is 0 already, and a read does not disturb the other threads.
             if self.server.failures.load(Ordering::Relaxed) > 0 {
                 self.server.failures.store(0, Ordering::Relaxed);
                 self.server.ejections.store(0, Ordering::Relaxed);
             }
-        } else if let Some(pool) = self.server.home.upgrade() {
+        } else if let Some(pool) = pool {
             pool.failed(&self.server, now());
         }
     }
@@ -131,6 +146,8 @@ impl Pool {
                 queue: Queue::default(),
                 sources: ArcSwapOption::empty(),
                 budget: Mutex::default(),
+                in_use: AtomicU32::new(0),
+                suspicious: AtomicBool::new(false),
                 ejecting: Mutex::default(),
                 picked: AtomicU64::new(0),
                 refused: AtomicU64::new(0),
@@ -224,7 +241,27 @@ impl Pool {
         server.set_checks_on(on);
     }
 
-    /// Whether a failed request may be tried once more; it is counted against the budget then.
+    /// No connection could be made: others are preferred, and the server is checked at once.
+    fn unreachable(&self, server: &Server, now: Millis) {
+        if server.avoid(now) {
+            self.suspicious.store(true, Ordering::Release);
+            self.changed();
+        }
+    }
+
+    /// A check has reached the address that clients are sent to.
+    pub fn reached(&self, server: &Server) {
+        if server.trust() {
+            self.changed();
+        }
+    }
+
+    /// Whether servers are to be checked at once since this was last asked ([`Server::take_suspicion`]).
+    pub fn take_suspicion(&self) -> bool {
+        self.suspicious.load(Ordering::Relaxed) && self.suspicious.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether a request that was sent and failed may be tried once more; it is counted against the budget then.
     pub fn may_retry(&self, attempt: u32, now: Millis) -> bool {
         let set = self.set.load();
         let config = &set.config.retries;
@@ -272,7 +309,7 @@ impl Pool {
                 match slot.filter(|s| choose::takes_persistent(&set, s, now)) {
                     Some(slot) => {
                         while Queue::is_waited_for(&waiting, id)
-                            && let Some(lease) = Lease::take(slot, true)
+                            && let Some(lease) = self.take(slot, true)
                         {
                             left_over.extend(self.queue.hand_over(&mut waiting, lease));
                         }
@@ -285,7 +322,7 @@ impl Pool {
                 for candidate in &eligible.candidates {
                     let Some(slot) = set.slots.get(candidate.index) else { continue };
                     while self.queue.has_any()
-                        && let Some(lease) = Lease::take(slot, false)
+                        && let Some(lease) = self.take(slot, false)
                     {
                         left_over.extend(self.queue.hand_over(&mut waiting, lease));
                     }
@@ -298,9 +335,12 @@ impl Pool {
     }
 }
 
-impl Lease {
+impl Pool {
     /// None where the server has no session free.
-    fn take(slot: &Slot, persisted: bool) -> Option<Lease> {
-        slot.server.take().then(|| Lease { server: slot.server.clone(), address: slot.address, persisted })
+    fn take(&self, slot: &Slot, persisted: bool) -> Option<Lease> {
+        slot.server.take().then(|| {
+            self.in_use.fetch_add(1, Ordering::Relaxed);
+            Lease { server: slot.server.clone(), address: slot.address, persisted }
+        })
     }
 }

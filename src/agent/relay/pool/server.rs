@@ -6,11 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::engine::relay::wire::{Admin, Check, Health, Traffic};
 
 use super::super::clock::Millis;
+use super::super::health::standing::Standing;
 use super::super::metrics::rate::Rate;
 use super::Pool;
 
 /// Names a server for the life of the process, over changes of its address and of the configuration.
 pub type ServerId = u64;
+
+/// How long other servers are preferred to one that no connection could be made to, at first.
+pub const AVOIDED: Millis = 1000;
+/// That span is doubled at most so often.
+const MOST_DOUBLED: u32 = 4;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -30,9 +36,17 @@ pub struct Server {
     pub(super) ejections: AtomicU32,
     /// Failed requests in a row.
     pub(super) failures: AtomicU32,
+    /// Other servers are preferred until then, because connections to this one fail; 0 = not avoided.
+    avoided_until: AtomicU64,
+    /// How often in a row it was avoided.
+    avoided: AtomicU32,
+    /// To be checked at once: a connection has failed.
+    suspected: AtomicBool,
     /// When it last began to take traffic; 0 = since the start, so that nothing has to warm up.
     serving_since: AtomicU64,
     changed_at: AtomicU64,
+    /// How long the state at the start was known before this process, in milliseconds.
+    held_before: AtomicU64,
     down_since: AtomicU64,
     downtime: AtomicU64,
     /// Exactly the leases that are out.
@@ -67,6 +81,8 @@ pub struct CheckState {
     pub last: Option<Check>,
     /// Results in a row towards the next state, out of those needed.
     pub progress: Option<(u32, u32)>,
+    /// What was known before the first check of this process, until checks begin.
+    pub known: Option<Standing>,
 }
 
 /// How a request to a server ended, for counters and the ejection of outliers.
@@ -106,8 +122,12 @@ impl Server {
             ejected_until: AtomicU64::new(0),
             ejections: AtomicU32::new(0),
             failures: AtomicU32::new(0),
+            avoided_until: AtomicU64::new(0),
+            avoided: AtomicU32::new(0),
+            suspected: AtomicBool::new(false),
             serving_since: AtomicU64::new(0),
             changed_at: AtomicU64::new(now),
+            held_before: AtomicU64::new(0),
             down_since: AtomicU64::new(0),
             downtime: AtomicU64::new(0),
             in_use: AtomicU32::new(0),
@@ -152,8 +172,45 @@ impl Server {
         self.ejected_until.load(Ordering::Acquire) > now
     }
 
-    pub(super) fn ejected_until(&self) -> Millis {
+    /// 0 = not ejected.
+    pub fn ejected_until(&self) -> Millis {
         self.ejected_until.load(Ordering::Acquire)
+    }
+
+    /// Until when other servers are preferred; 0 = it is not avoided.
+    pub fn avoided_until(&self) -> Millis {
+        self.avoided_until.load(Ordering::Acquire)
+    }
+
+    /// A connection has failed: other servers are preferred for a while, which doubles each time that this happens anew. False where it is
+    /// avoided already.
+    pub(super) fn avoid(&self, now: Millis) -> bool {
+        let before = self.avoided_until.load(Ordering::Acquire);
+        if before > now {
+            return false;
+        }
+        let until = now.saturating_add(AVOIDED << self.avoided.load(Ordering::Acquire).min(MOST_DOUBLED));
+        if self.avoided_until.compare_exchange(before, until, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return false;
+        }
+        self.avoided.fetch_add(1, Ordering::AcqRel);
+        self.suspected.store(true, Ordering::Release);
+        true
+    }
+
+    /// A connection was established. True where it was avoided until now.
+    pub(super) fn trust(&self) -> bool {
+        // Most of the time it is 0, and a read does not disturb the other threads.
+        if self.avoided_until.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        self.avoided.store(0, Ordering::Release);
+        self.avoided_until.swap(0, Ordering::AcqRel) > 0
+    }
+
+    /// Whether it is to be checked at once, asked by the one who does so; and whether this is new.
+    pub fn take_suspicion(&self) -> Option<bool> {
+        self.suspected.swap(false, Ordering::AcqRel).then(|| self.avoided.load(Ordering::Acquire) == 1)
     }
 
     /// Not down and not ejected.
@@ -170,9 +227,28 @@ impl Server {
         self.serving_since.load(Ordering::Acquire)
     }
 
-    /// When admin state or health last changed.
-    pub fn changed_at(&self) -> Millis {
-        self.changed_at.load(Ordering::Acquire)
+    /// Milliseconds since admin state or health last changed, processes before this one included.
+    pub fn held_for(&self, now: Millis) -> Millis {
+        let here = now.saturating_sub(self.changed_at.load(Ordering::Acquire));
+        here.saturating_add(self.held_before.load(Ordering::Acquire))
+    }
+
+    fn changed(&self, now: Millis) {
+        self.held_before.store(0, Ordering::Release);
+        self.changed_at.store(now, Ordering::Release);
+    }
+
+    /// What a process before this one knew of its health, and how long it had been so. To be said before checks begin.
+    pub fn begin_as(&self, standing: Standing, last: Option<Check>, held: Millis, now: Millis) {
+        self.set_health(if standing.up { Health::Up } else { Health::Down }, now);
+        self.held_before.store(held, Ordering::Release);
+        let mut state = self.check.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = CheckState { last, progress: None, known: Some(standing) };
+    }
+
+    /// What was known of it at the start, once.
+    pub fn take_known(&self) -> Option<Standing> {
+        self.check.lock().unwrap_or_else(PoisonError::into_inner).known.take()
     }
 
     /// Milliseconds down in all.
@@ -197,7 +273,7 @@ impl Server {
     pub(super) fn set_admin(&self, admin: Admin, now: Millis) {
         let before = self.admin.swap(admin_code(admin), Ordering::AcqRel);
         if before != admin_code(admin) {
-            self.changed_at.store(now, Ordering::Release);
+            self.changed(now);
             if admin == Admin::Ready {
                 self.serving_since.store(now, Ordering::Release);
             }
@@ -217,7 +293,7 @@ impl Server {
         } else if !up {
             self.down_since.store(now, Ordering::Release);
         }
-        self.changed_at.store(now, Ordering::Release);
+        self.changed(now);
         true
     }
 
@@ -227,6 +303,17 @@ impl Server {
 
     pub(super) fn set_maxconn(&self, maxconn: u32) {
         self.maxconn.store(maxconn, Ordering::Release);
+    }
+
+    /// How often it was ejected in a row.
+    pub fn ejections(&self) -> u32 {
+        self.ejections.load(Ordering::Relaxed)
+    }
+
+    /// Out until then, for the so-manieth time, as a process before this one decided.
+    pub fn begin_ejected(&self, until: Millis, ejections: u32) {
+        self.ejections.store(ejections, Ordering::Relaxed);
+        self.set_ejected_until(until);
     }
 
     pub(super) fn set_ejected_until(&self, until: Millis) {

@@ -164,6 +164,57 @@ fn a_retry_goes_elsewhere_where_it_can() {
 }
 
 #[test]
+fn a_server_that_refuses_connections_is_the_last_choice_for_a_while() {
+    let pool = pool_of(&[("a", 1, 0), ("b", 1, 0)], |c| c.balance = Balance::LeastConn);
+    let (a, b) = (server(&pool, "a"), server(&pool, "b"));
+    let mut picker = Picker::new(1);
+    let all = |picker: &mut Picker, from: Millis| -> std::collections::BTreeSet<String> {
+        (from..from + 20).map(|now| chosen(&pool, picker, &request(), now)).collect()
+    };
+    // Whoever refuses at once always has the fewest sessions.
+    let _busy: Vec<Lease> =
+        (0..9).map(|_| pool.pick(&mut picker, &Request { tried: &[a.id], ..request() }, 1).unwrap()).collect();
+    assert_eq!(chosen(&pool, &mut picker, &request(), 2), "a");
+    assert!(!pool.take_suspicion());
+    pool.unreachable(&a, 10);
+    assert!(pool.take_suspicion() && !pool.take_suspicion());
+    assert_eq!((a.take_suspicion(), a.take_suspicion(), b.take_suspicion()), (Some(true), None, None));
+    assert!(all(&mut picker, 20).iter().eq(["b"]));
+    assert_eq!(chosen(&pool, &mut picker, &request(), 10 + server::AVOIDED), "a", "time alone brings it back");
+    // For twice as long the second time, and never longer than sixteen times.
+    pool.unreachable(&a, 2000);
+    assert_eq!(a.avoided_until(), 2000 + 2 * server::AVOIDED);
+    pool.unreachable(&a, 2001);
+    assert_eq!(a.avoided_until(), 2000 + 2 * server::AVOIDED, "it is avoided already");
+    let mut now = 10_000;
+    for _ in 0..9 {
+        pool.unreachable(&a, now);
+        now = a.avoided_until();
+    }
+    pool.unreachable(&a, now);
+    assert_eq!(a.avoided_until(), now + 16 * server::AVOIDED);
+    assert!(all(&mut picker, now).iter().eq(["b"]));
+    // Where there is no other one, it is tried.
+    pool.unreachable(&b, now);
+    assert_eq!(chosen(&pool, &mut picker, &request(), now + 1), "a");
+    // A connection that was made ends it.
+    pool.reached(&a);
+    assert_eq!((a.avoided_until(), chosen(&pool, &mut picker, &request(), now + 2)), (0, "a".to_owned()));
+    pool.unreachable(&a, now + 3);
+    assert_eq!(a.avoided_until(), now + 3 + server::AVOIDED, "and it begins anew");
+}
+
+#[test]
+fn leases_are_counted_by_pool_and_by_server() {
+    let pool = pool_of(&[("a", 1, 0), ("b", 1, 0)], |_| {});
+    let mut picker = Picker::new(1);
+    let mut held: Vec<Lease> = (0..5).map(|_| pool.pick(&mut picker, &request(), 1).unwrap()).collect();
+    assert_eq!(held.iter().map(Lease::busy).map(|(_, pool)| pool).collect::<Vec<_>>(), [5; 5]);
+    held.truncate(1);
+    assert_eq!(held[0].busy(), (1, 1));
+}
+
+#[test]
 fn outliers_are_out_for_a_while_and_never_the_last() {
     let pool = pool_of(&[("a", 1, 0), ("b", 1, 0)], |c| {
         c.outliers = Some(OutlierConfig { consecutive: 3, eject: Duration::from_millis(100), max_ejected: 1.0 });

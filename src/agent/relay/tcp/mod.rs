@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::backend::{Held, ThreadPool, client_ip};
 use super::buffer::Input;
-use super::clock::now;
 use super::deadline::Deadline;
 use super::http::backend::{Backend, Lease, ServerOutcome};
+use super::http::forward::TURNAROUND;
 use super::http::side::H1Side;
 use super::http::upgrade::{TunnelEnd, tunnel};
 use super::http::upstream::{self, Ready};
@@ -42,7 +42,7 @@ pub async fn serve(site: &TcpSite, stream: Stream, session: &Session, peer: Opti
     }
 }
 
-/// A connection to a server; another server is tried where one cannot be reached, within the budget.
+/// A connection to a server; another server is tried where one cannot be reached.
 async fn connect(
     site: &TcpSite,
     session: &Session,
@@ -59,6 +59,10 @@ async fn connect(
                 return None;
             }
         };
+        if tried.contains(&held.id()) {
+            // There is no other one. It may be starting again.
+            tokio::time::sleep(held.target().connect_timeout.min(TURNAROUND)).await;
+        }
         session.set_server(Some(held.place()));
         match upstream::connect(held.target(), &held.preamble(peer, local), true).await {
             Ok(ready) => {
@@ -67,11 +71,14 @@ async fn connect(
             }
             Err(why) => {
                 tracing::debug!(server = %held.place(), "{why}");
-                held.note(ServerOutcome::ConnectFailed);
-                tried.push(held.lease().server.id);
-                if !site.pool.retry(tried.len(), now()) {
+                if !why.is_own() {
+                    held.note(ServerOutcome::ConnectFailed);
+                }
+                tried.push(held.id());
+                if tried.len() > site.pool.connect_retries() as usize {
                     return None;
                 }
+                held.retried();
             }
         }
     }

@@ -31,7 +31,8 @@ pub struct Candidate {
     pub weight: u32,
 }
 
-/// Who may be chosen at a time: active servers, or backups where there is no active one.
+/// Who may be chosen at a time: active servers, or backups where there is no active one. Of these the ones that connections can be made to, if
+/// there are any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Eligible {
     pub candidates: Vec<Candidate>,
@@ -43,6 +44,7 @@ impl Eligible {
     pub fn at(set: &ServerSet, now: Millis) -> Self {
         let mut found = Eligible::default();
         for backup in [false, true] {
+            let mut avoided = Vec::new();
             for (index, slot) in set.slots.iter().enumerate() {
                 let server = &slot.server;
                 let ejected_until = server.ejected_until();
@@ -57,7 +59,16 @@ impl Eligible {
                     let next = now + WARM_UP_STEP;
                     found.until = Some(found.until.map_or(next, |u| u.min(next)));
                 }
-                found.candidates.push(Candidate { index, weight });
+                let until = server.avoided_until();
+                if until > now {
+                    found.until = Some(found.until.map_or(until, |u| u.min(until)));
+                    avoided.push(Candidate { index, weight });
+                } else {
+                    found.candidates.push(Candidate { index, weight });
+                }
+            }
+            if found.candidates.is_empty() {
+                found.candidates = avoided;
             }
             if !found.candidates.is_empty() {
                 break;
