@@ -9,6 +9,7 @@ mod cert;
 mod completions;
 mod confirm;
 mod context;
+mod drill;
 mod failure;
 mod fleet;
 mod frontend;
@@ -103,6 +104,8 @@ enum Verb {
     Audit(audit::AuditArgs),
     /// Give back what an operation changed
     Undo(undo::UndoArgs),
+    /// Break something on purpose, measure what clients feel, and put it back
+    Drill(drill::DrillArgs),
     /// Install, upgrade and look after lbdeck's own agent on nodes
     Agent(agent::AgentArgs),
     /// Make, check and show the fleet file
@@ -184,6 +187,7 @@ impl Cli {
             Verb::Lease(args) => wait(&context, args.run(&context)),
             Verb::Audit(args) => args.run(&context),
             Verb::Undo(args) => wait(&context, args.run(&context)),
+            Verb::Drill(args) => wait(&context, args.run(&context)),
             Verb::Agent(args) => wait(&context, args.run(&context)),
             Verb::Fleet(args) => wait(&context, args.run(&context)),
             Verb::Lab(args) => args.run(printer),

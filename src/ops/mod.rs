@@ -7,6 +7,7 @@ pub mod agent;
 mod apply;
 pub mod approve;
 mod blocking;
+pub mod drill;
 pub mod error;
 pub mod event;
 mod give_back;

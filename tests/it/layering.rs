@@ -9,13 +9,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["model", "config"]),
     ("transport", &["model", "config", "transport"]),
     ("store", &["model", "config", "store"]),
+    // Probes know nothing of drills: the agent uses them too.
+    ("probe", &["model", "probe"]),
     ("engine", &["model", "config", "transport", "engine"]),
     ("collect", &["model", "config", "store", "engine", "collect", "transport"]),
-    ("ops", &["model", "config", "transport", "store", "engine", "ops"]),
+    ("ops", &["model", "config", "transport", "store", "engine", "probe", "ops"]),
     // The agent gives leases back by the way that every change takes, so it may see the layer of mutation.
-    ("agent", &["model", "config", "transport", "store", "engine", "ops", "agent"]),
-    ("tui", &["model", "config", "store", "collect", "ops", "app", "tui"]),
-    ("cli", &["model", "config", "store", "collect", "ops", "app", "tui", "lab", "agent", "cli"]),
+    ("agent", &["model", "config", "transport", "store", "engine", "probe", "ops", "agent"]),
+    ("drill", &["model", "config", "store", "probe", "collect", "ops", "drill"]),
+    ("tui", &["model", "config", "store", "collect", "ops", "drill", "app", "tui"]),
+    ("cli", &["model", "config", "store", "collect", "probe", "ops", "drill", "app", "tui", "lab", "agent", "cli"]),
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
