@@ -97,7 +97,15 @@ fn picture(turn: u64, now: Instant) -> Arc<FleetView> {
         let zone = Some(format!("zone{}", node % 5));
         let meta = NodeMeta { name: name.into(), address: String::new(), zone, role: None, tags: vec![], groups: vec![] };
         let last = Some(Arc::new(obs));
-        Arc::new(NodeView { meta: Arc::new(meta), health: Health::Fresh, last, problem: None, failures: 0, next_try: None })
+        Arc::new(NodeView {
+            meta: Arc::new(meta),
+            health: Health::Fresh,
+            last,
+            problem: None,
+            failures: 0,
+            next_try: None,
+            vrrp: None,
+        })
     });
     Arc::new(FleetView { at: Timestamp::UNIX_EPOCH, now, nodes: nodes.collect() })
 }

@@ -66,6 +66,7 @@ fn handle(spec: &NodeSpec, fleet: &Fleet, replies: Arc<Replies>, hangs: bool) ->
         meta: Arc::new(spec.meta.clone()),
         transport: Some(transport),
         engine: Some(Arc::new(engine)),
+        vrrp: None,
         lock_dir: spec.lock_dir.clone(),
     })
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::config::{Fleet, NodeSpec, Reach};
 use crate::engine::haproxy::Haproxy;
+use crate::engine::keepalived::Keepalived;
 use crate::engine::relay::Relay;
 use crate::engine::unusable::Unusable;
-use crate::engine::{Engine, EngineError, NodeHandle};
+use crate::engine::{Engine, EngineError, NodeHandle, Vrrp};
 use crate::model::NodeName;
 use crate::transport::ssh::{SshEnv, SshTransport};
 use crate::transport::{LocalTransport, Prompt, Transport};
@@ -40,6 +41,7 @@ pub(super) fn handles(fleet: &Fleet, prompt: Arc<dyn Prompt>) -> Vec<NodeHandle>
                 meta: Arc::new(spec.meta.clone()),
                 transport: None,
                 engine: Some(Arc::new(Unusable::new(error.node, error.source))),
+                vrrp: None,
                 lock_dir: spec.lock_dir.clone(),
             })
         })
@@ -53,10 +55,16 @@ fn handle(spec: &NodeSpec, fleet: &Fleet, ssh: &Arc<SshEnv>) -> Result<NodeHandl
         Reach::None => None,
     };
     let (name, settings) = (spec.meta.name.clone(), &fleet.settings);
+    let vrrp: Option<Arc<dyn Vrrp>> = match (&spec.keepalived, &transport) {
+        (Some(keepalived), Some(transport)) => {
+            Some(Arc::new(Keepalived::new(name.clone(), keepalived, Arc::clone(transport), settings)))
+        }
+        _ => None,
+    };
     let engine: Option<Arc<dyn Engine>> = match (&spec.haproxy, &spec.relay) {
         (Some(haproxy), _) => Some(Arc::new(Haproxy::new(name, haproxy, transport.clone(), settings)?)),
         (None, Some(relay)) => Some(Arc::new(Relay::new(name, relay, transport.clone(), settings)?)),
         (None, None) => None,
     };
-    Ok(NodeHandle { meta: Arc::new(spec.meta.clone()), transport, engine, lock_dir: spec.lock_dir.clone() })
+    Ok(NodeHandle { meta: Arc::new(spec.meta.clone()), transport, engine, vrrp, lock_dir: spec.lock_dir.clone() })
 }

@@ -33,6 +33,7 @@ mod status;
 mod table;
 mod tui;
 mod undo;
+mod vip;
 mod watch;
 
 use std::ffi::OsString;
@@ -96,6 +97,8 @@ enum Verb {
     Table(table::TableArgs),
     /// Look at certificates
     Cert(cert::CertArgs),
+    /// Look at virtual addresses
+    Vip(vip::VipArgs),
     /// Follow what changes: one JSON object a line
     Watch(watch::WatchArgs),
     /// Look at changes that are to be given back, and give them back
@@ -183,6 +186,7 @@ impl Cli {
             Verb::Session(args) => wait(&context, args.run(&context)),
             Verb::Table(args) => wait(&context, args.run(&context)),
             Verb::Cert(args) => wait(&context, args.run(&context)),
+            Verb::Vip(args) => wait(&context, args.run(&context)),
             Verb::Watch(args) => wait(&context, args.run(&context)),
             Verb::Lease(args) => wait(&context, args.run(&context)),
             Verb::Audit(args) => args.run(&context),

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Settings;
 use crate::engine::{EngineError, NodeHandle, Streams, Want};
-use crate::model::{FleetView, Health, NodeName, NodeObs, NodeView, Problem, sanitize};
+use crate::model::{FleetView, Health, NodeName, NodeObs, NodeView, Problem, VrrpObs, VrrpView, sanitize};
 
 use super::History;
 
@@ -46,6 +46,7 @@ pub(super) struct Polled {
     pub(super) handle: NodeHandle,
     state: Mutex<NodeState>,
     poke: Notify,
+    poke_vrrp: Notify,
 }
 
 /// What is known of a node apart from its health, which is a matter of the clock.
@@ -55,8 +56,17 @@ struct NodeState {
     problem: Option<Problem>,
     failures: u32,
     next_try: Option<Instant>,
+    /// keepalived, which is read and fails by itself.
+    vrrp: VrrpReading,
     /// The view as it was published last; kept so that nodes with no news cost no allocation.
     shown: Option<Arc<NodeView>>,
+}
+
+#[derive(Debug, Default)]
+struct VrrpReading {
+    last: Option<Arc<VrrpObs>>,
+    problem: Option<Problem>,
+    failures: u32,
 }
 
 /// Polls until it is dropped.
@@ -67,8 +77,10 @@ pub struct Polling {
 
 impl Collector {
     pub fn new(nodes: Vec<NodeHandle>, settings: &Settings) -> Arc<Self> {
-        let nodes: Vec<Polled> =
-            nodes.into_iter().map(|handle| Polled { handle, state: Mutex::default(), poke: Notify::new() }).collect();
+        let nodes: Vec<Polled> = nodes
+            .into_iter()
+            .map(|handle| Polled { handle, state: Mutex::default(), poke: Notify::new(), poke_vrrp: Notify::new() })
+            .collect();
         let now = Instant::now();
         let first = FleetView {
             at: Timestamp::now(),
@@ -83,6 +95,7 @@ impl Collector {
                         problem: None,
                         failures: 0,
                         next_try: None,
+                        vrrp: None,
                     })
                 })
                 .collect(),
@@ -113,7 +126,15 @@ impl Collector {
 
     /// Reads all nodes side by side, each within the timeout, and publishes the result.
     pub async fn observe_once(&self) -> Arc<FleetView> {
-        let mut readings: FuturesUnordered<_> = self.nodes.iter().map(|node| self.read_for_a_person(node)).collect();
+        let mut readings: FuturesUnordered<_> = self
+            .nodes
+            .iter()
+            .map(|node| async {
+                // Behind the engine, which may have to wait for a person who lets us log on.
+                self.read_for_a_person(node).await;
+                self.read_vrrp(node, true).await;
+            })
+            .collect();
         while readings.next().await.is_some() {}
         drop(readings);
         // Whoever answered is fresh, even where the look as a whole waited for a node that hangs.
@@ -136,6 +157,7 @@ impl Collector {
     pub fn poke(&self, node: &NodeName) {
         if let Some(node) = self.nodes.iter().find(|n| n.handle.name() == node) {
             node.poke.notify_one();
+            node.poke_vrrp.notify_one();
         }
     }
 
@@ -151,7 +173,9 @@ impl Collector {
             };
         for index in 0..self.nodes.len() {
             let this = self.clone();
-            tasks.spawn(async move { this.poll_node(index, start).await });
+            tasks.spawn(async move {
+                tokio::join!(this.poll_node(index, start), this.poll_vrrp(index));
+            });
         }
         let this = self.clone();
         tasks.spawn(async move { this.publisher().await });
@@ -161,7 +185,9 @@ impl Collector {
     async fn poll_node(&self, index: usize, start: Instant) {
         let Some(node) = self.nodes.get(index) else { return };
         if node.handle.engine.is_none() {
-            self.read(node).await;
+            if node.handle.vrrp.is_none() {
+                self.read(node).await;
+            }
             return;
         }
         // Many nodes must not be read all at once, nor each by itself: waking a thread costs as much as reading a small node.
@@ -186,6 +212,55 @@ impl Collector {
                 () = tokio::time::sleep_until(due.into()) => {}
                 () = node.poke.notified() => due = Instant::now(),
             }
+        }
+    }
+
+    async fn poll_vrrp(&self, index: usize) {
+        let Some(node) = self.nodes.get(index).filter(|n| n.handle.vrrp.is_some()) else { return };
+        loop {
+            let due = Instant::now() + self.read_vrrp(node, false).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(due.max(Instant::now()).into()) => {}
+                () = node.poke_vrrp.notified() => {}
+            }
+        }
+    }
+
+    /// One reading of keepalived, where there is one; gives the time from its start to the next one.
+    async fn read_vrrp(&self, node: &Polled, anew: bool) -> Duration {
+        let Some(vrrp) = &node.handle.vrrp else { return Duration::MAX };
+        let result = match tokio::time::timeout(self.timeout * 2, vrrp.observe(anew, self.timeout)).await {
+            Ok(result) => result.map_err(|e| problem_of(&e)),
+            Err(_) => {
+                let what = format!("{}: no answer within {:?}", vrrp.source(), self.timeout);
+                Err(Problem { what, hint: None, retry: true })
+            }
+        };
+        let mut state = lock(&node.state);
+        state.shown = None;
+        let pause = match result {
+            Ok(seen) => {
+                state.vrrp = VrrpReading { last: Some(Arc::new(seen)), problem: None, failures: 0 };
+                self.refresh
+            }
+            Err(problem) => {
+                let pause = self.pause_after(&problem, state.vrrp.failures);
+                state.vrrp.failures = state.vrrp.failures.saturating_add(1);
+                state.vrrp.problem = Some(problem);
+                pause
+            }
+        };
+        drop(state);
+        self.dirty.notify_one();
+        pause
+    }
+
+    /// How long a node is left alone after so many failures in a row.
+    fn pause_after(&self, problem: &Problem, failures: u32) -> Duration {
+        if problem.retry {
+            self.refresh.saturating_mul(1 << failures.min(6)).clamp(self.refresh, RETRY_MOST.max(self.refresh))
+        } else {
+            RETRY_UNLIKELY.max(self.refresh)
         }
     }
 
@@ -257,11 +332,7 @@ impl Collector {
                 self.refresh
             }
             Err(problem) => {
-                let pause = if problem.retry {
-                    self.refresh.saturating_mul(1 << state.failures.min(6)).clamp(self.refresh, RETRY_MOST.max(self.refresh))
-                } else {
-                    RETRY_UNLIKELY.max(self.refresh)
-                };
+                let pause = self.pause_after(&problem, state.failures);
                 state.failures = state.failures.saturating_add(1);
                 state.problem = Some(problem);
                 state.next_try = Some(Instant::now() + pause);
@@ -295,17 +366,32 @@ impl Collector {
 
     fn show(&self, node: &Polled, now: Instant, stale_after: Duration) -> Arc<NodeView> {
         let mut state = lock(&node.state);
-        let health = self.health(&state, now, stale_after);
+        let vrrp = node.handle.vrrp.as_ref().map(|_| {
+            let seen = state.vrrp.last.as_ref().map(|o| o.seen);
+            self.health(seen, state.vrrp.failures, now, stale_after)
+        });
+        // A node without an engine is as well as its keepalived is.
+        let alone = vrrp.filter(|_| node.handle.engine.is_none());
+        let health = alone.unwrap_or_else(|| self.health(state.last.as_ref().map(|o| o.seen), state.failures, now, stale_after));
         match &state.shown {
-            Some(shown) if shown.health == health => shown.clone(),
+            Some(shown) if shown.health == health && shown.vrrp.as_ref().map(|v| v.health) == vrrp => shown.clone(),
             _ => {
+                let (problem, failures) = match alone {
+                    Some(_) => (state.vrrp.problem.clone(), state.vrrp.failures),
+                    None => (state.problem.clone(), state.failures),
+                };
                 let view = Arc::new(NodeView {
                     meta: node.handle.meta.clone(),
                     health,
                     last: state.last.clone(),
-                    problem: state.problem.clone(),
-                    failures: state.failures,
+                    problem,
+                    failures,
                     next_try: state.next_try,
+                    vrrp: vrrp.map(|health| VrrpView {
+                        health,
+                        last: state.vrrp.last.clone(),
+                        problem: state.vrrp.problem.clone(),
+                    }),
                 });
                 state.shown = Some(view.clone());
                 view
@@ -313,14 +399,14 @@ impl Collector {
         }
     }
 
-    fn health(&self, state: &NodeState, now: Instant, stale_after: Duration) -> Health {
-        let Some(last) = &state.last else {
-            return if state.failures == 0 { Health::Connecting } else { Health::Dead };
+    fn health(&self, seen: Option<Instant>, failures: u32, now: Instant, stale_after: Duration) -> Health {
+        let Some(seen) = seen else {
+            return if failures == 0 { Health::Connecting } else { Health::Dead };
         };
-        let age = now.saturating_duration_since(last.seen);
+        let age = now.saturating_duration_since(seen);
         if age > self.dead_after.max(stale_after) {
             Health::Dead
-        } else if state.failures > 0 || age > stale_after {
+        } else if failures > 0 || age > stale_after {
             Health::Stale
         } else {
             Health::Fresh

@@ -87,6 +87,7 @@ fn fleet(moods: &[u8]) -> (Arc<Collector>, Vec<Arc<AtomicU8>>) {
                 }),
                 transport: None,
                 engine: Some(Arc::new(Double { node: name, mood: mood.clone() })),
+                vrrp: None,
                 lock_dir: "/run/lock/lbdeck".into(),
             }
         })

@@ -42,7 +42,16 @@ pub struct EffectiveNode {
     pub haproxy: Option<EffectiveHaproxy>,
     /// The control socket of lbdeck's own agent, or `tls HOST:PORT`.
     pub relay: Option<String>,
+    pub keepalived: Option<EffectiveKeepalived>,
     pub lock_dir: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct EffectiveKeepalived {
+    /// Null: what the running daemon was started with.
+    pub config: Option<String>,
+    pub sudo: bool,
+    pub ask_every: String,
 }
 
 /// What overrides the ssh configuration; what is null comes from there.
@@ -143,6 +152,11 @@ impl EffectiveNode {
             relay: spec.relay.as_ref().map(|relay| match &relay.tcp {
                 Some(tcp) => format!("tls {}", tcp.address),
                 None => shown(&relay.socket),
+            }),
+            keepalived: spec.keepalived.as_ref().map(|k| EffectiveKeepalived {
+                config: k.config.as_deref().map(shown),
+                sudo: k.sudo,
+                ask_every: write_duration(k.ask_every),
             }),
             lock_dir: shown(&spec.lock_dir),
         }

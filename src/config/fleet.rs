@@ -51,6 +51,8 @@ pub struct NodeSpec {
     pub haproxy: Option<HaproxySpec>,
     /// lbdeck's own agent; a node has one engine, so `haproxy` is None then.
     pub relay: Option<RelaySpec>,
+    /// What moves the node's VIPs; it runs beside the engine.
+    pub keepalived: Option<KeepalivedSpec>,
     /// Where locks and leases live on the node (default /run/lock/lbdeck).
     pub lock_dir: PathBuf,
 }
@@ -104,6 +106,24 @@ pub struct RelaySpec {
 impl Default for RelaySpec {
     fn default() -> Self {
         Self { socket: AgentPaths::system().socket(), tcp: None }
+    }
+}
+
+/// keepalived on a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeepalivedSpec {
+    /// Its configuration on the node; None: what the running daemon's command line names, else /etc/keepalived/keepalived.conf.
+    pub config: Option<PathBuf>,
+    /// Ask and change it by `sudo -n`.
+    pub sudo: bool,
+    /// How often the daemon itself is asked (default 10s): it logs a line each time. Interfaces are read at every refresh, and the daemon is asked at
+    /// once when they have changed.
+    pub ask_every: Duration,
+}
+
+impl Default for KeepalivedSpec {
+    fn default() -> Self {
+        Self { config: None, sudo: false, ask_every: Duration::from_secs(10) }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod yaml;
 
 mod groups;
 mod haproxy_section;
+mod keepalived_section;
 mod nodes;
 pub mod reader;
 mod relay_section;
@@ -29,8 +30,8 @@ mod tests;
 pub use agent_paths::{AGENT_UNIT, AGENT_USER, AgentPaths};
 pub use diagnostic::{ConfigError, Diagnostic, Diagnostics};
 pub use fleet::{
-    ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, MinHealthy, NodeSpec, PoolPolicy, Reach, RelaySpec, RelayTcp, Settings,
-    SshSpec,
+    ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, KeepalivedSpec, MinHealthy, NodeSpec, PoolPolicy, Reach, RelaySpec,
+    RelayTcp, Settings, SshSpec,
 };
 pub use haproxy_section::{DEFAULT_CONFIG, DEFAULT_SOCKET};
 pub use load::{load, parse};

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use crate::model::{NodeMeta, NodeName};
 
 use super::diagnostic::Place;
-use super::fleet::{HaproxyAccess, HaproxySpec, NodeSpec, Reach, RelaySpec};
+use super::fleet::{HaproxyAccess, HaproxySpec, KeepalivedSpec, NodeSpec, Reach, RelaySpec};
 use super::haproxy_section::{HaproxyPart, read_haproxy};
+use super::keepalived_section::{KeepalivedPart, read_keepalived};
 use super::reader::{Reader, Section};
 use super::relay_section::{RelayPart, read_relay};
 use super::ssh_section::{SshPart, read_ssh};
@@ -26,6 +27,7 @@ pub(super) struct Defaults {
     ssh: Option<SshPart>,
     haproxy: Option<HaproxyPart>,
     relay: Option<RelayPart>,
+    keepalived: Option<KeepalivedPart>,
 }
 
 pub(super) fn read_defaults(reader: &mut Reader<'_>, node: &Node) -> Defaults {
@@ -38,6 +40,7 @@ pub(super) fn read_defaults(reader: &mut Reader<'_>, node: &Node) -> Defaults {
         ssh: section.get("ssh").and_then(|n| read_ssh_or_flag(reader, n)).flatten(),
         haproxy: section.get("haproxy").and_then(|n| read_haproxy(reader, n)),
         relay: section.get("relay").and_then(|n| read_relay(reader, n)).flatten(),
+        keepalived: section.get("keepalived").and_then(|n| read_keepalived(reader, n)).flatten(),
     }
 }
 
@@ -102,15 +105,15 @@ fn read_node(reader: &mut Reader<'_>, section: Section<'_>, defaults: &Defaults)
     let place = name_node.place;
     // A node that is half wrong stays in the list, so that groups which name it are not wrong too.
     let reach = read_reach(reader, section, defaults, &address);
-    let engine = reach.as_ref().and_then(|reach| read_engines(reader, section, defaults, reach, place));
-    let (haproxy, relay) = match engine {
+    let engines = reach.as_ref().map(|reach| read_engines(reader, section, defaults, reach, place)).unwrap_or_default();
+    let (haproxy, relay) = match engines.engine {
         Some(EngineSpec::Haproxy(spec)) => (Some(spec), None),
         Some(EngineSpec::Relay(spec)) => (None, Some(spec)),
         None => (None, None),
     };
     let reach = reach.unwrap_or(Reach::None);
     let meta = NodeMeta { name: name.into(), address, zone, role, tags, groups: Vec::new() };
-    Some((NodeSpec { meta, reach, haproxy, relay, lock_dir }, place))
+    Some((NodeSpec { meta, reach, haproxy, relay, keepalived: engines.keepalived, lock_dir }, place))
 }
 
 fn read_reach(reader: &mut Reader<'_>, section: Section<'_>, defaults: &Defaults, address: &str) -> Option<Reach> {
@@ -141,45 +144,72 @@ enum EngineSpec {
     Relay(RelaySpec),
 }
 
-/// A node that names no engine has what the defaults name, else haproxy.
-fn read_engines(
-    reader: &mut Reader<'_>,
-    section: Section<'_>,
-    defaults: &Defaults,
-    reach: &Reach,
-    place: Place,
-) -> Option<EngineSpec> {
+/// What runs on a node: one engine, and keepalived beside it or alone.
+#[derive(Default)]
+struct Engines {
+    engine: Option<EngineSpec>,
+    keepalived: Option<KeepalivedSpec>,
+}
+
+/// A node that names no engine has what the defaults name, else haproxy. keepalived of the defaults holds for every node
+/// that says nothing of it.
+fn read_engines(reader: &mut Reader<'_>, section: Section<'_>, defaults: &Defaults, reach: &Reach, place: Place) -> Engines {
     let (mut haproxy, mut relay) = (None, None);
+    let mut found = Engines::default();
+    let mut keepalived = defaults.keepalived.clone();
     if let Some(node) = section.get("engines") {
-        let engines = reader.section(node, "engines")?;
+        let Some(engines) = reader.section(node, "engines") else { return found };
+        if let Some(node) = engines.get("keepalived") {
+            let Some(part) = read_keepalived(reader, node) else { return found };
+            keepalived = part.map(|part| part.over(defaults.keepalived.as_ref()));
+        }
         if let Some(node) = engines.get("relay") {
-            relay = read_relay(reader, node)?;
+            let Some(part) = read_relay(reader, node) else { return found };
+            relay = part;
         }
         if let Some(node) = engines.get("haproxy") {
             haproxy = match node.value {
                 Value::Bool(false) => None,
                 Value::Bool(true) => Some(HaproxyPart::default()),
-                _ => Some(read_haproxy(reader, node)?),
+                _ => {
+                    let Some(part) = read_haproxy(reader, node) else { return found };
+                    Some(part)
+                }
             };
         }
         if haproxy.is_some() && relay.is_some() {
             let hint = "give the host two nodes, each with its own name, the same address and one engine";
             reader.error(engines.key_place("relay"), "a node has one engine, and 'haproxy' stands here too", hint.to_owned());
-            return None;
+            return found;
         }
         if haproxy.is_none() && relay.is_none() {
-            return None;
+            found.keepalived = complete_keepalived(reader, keepalived, reach, place);
+            return found;
         }
     } else if defaults.haproxy.is_none() && defaults.relay.is_some() {
         relay = Some(RelayPart::default());
     } else {
         haproxy = Some(HaproxyPart::default());
     }
+    found.keepalived = complete_keepalived(reader, keepalived, reach, place);
     let completed = match relay {
         Some(part) => part.over(defaults.relay.as_ref()).complete(reach).map(EngineSpec::Relay),
         None => haproxy.unwrap_or_default().over(defaults.haproxy.as_ref()).complete(reach).map(EngineSpec::Haproxy),
     };
     match completed {
+        Ok(spec) => found.engine = Some(spec),
+        Err((what, hint)) => reader.error(place, what, hint),
+    }
+    found
+}
+
+fn complete_keepalived(
+    reader: &mut Reader<'_>,
+    part: Option<KeepalivedPart>,
+    reach: &Reach,
+    place: Place,
+) -> Option<KeepalivedSpec> {
+    match part?.complete(reach) {
         Ok(spec) => Some(spec),
         Err((what, hint)) => {
             reader.error(place, what, hint);

@@ -40,9 +40,10 @@ impl<'n> Section<'n> {
 pub const SECTIONS: &[(&str, &[&str])] = &[
     ("the fleet file", &["version", "settings", "defaults", "nodes", "groups", "policies"]),
     ("settings", &["refresh", "timeout", "dead_after", "read_only", "max_reply"]),
-    ("defaults", &["zone", "role", "tags", "lock_dir", "ssh", "haproxy", "relay"]),
+    ("defaults", &["zone", "role", "tags", "lock_dir", "ssh", "haproxy", "relay", "keepalived"]),
     ("a node", &["name", "address", "zone", "role", "tags", "lock_dir", "ssh", "local", "engines"]),
-    ("engines", &["haproxy", "relay"]),
+    ("engines", &["haproxy", "relay", "keepalived"]),
+    ("keepalived", &["config", "sudo", "ask_every"]),
     ("relay", &["socket", "tcp", "server_name", "ca", "certificate", "key"]),
     (
         "ssh",

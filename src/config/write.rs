@@ -9,7 +9,9 @@ use crate::model::NodeName;
 
 use super::diagnostic::ConfigError;
 use super::duration::write_duration;
-use super::fleet::{ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, MinHealthy, NodeSpec, Reach, RelaySpec, Settings, SshSpec};
+use super::fleet::{
+    ConfirmLevel, Fleet, HaproxyAccess, HaproxySpec, KeepalivedSpec, MinHealthy, NodeSpec, Reach, RelaySpec, Settings, SshSpec,
+};
 use super::haproxy_section::DEFAULT_CONFIG;
 use super::nodes::DEFAULT_LOCK_DIR;
 use super::secret::SecretRef;
@@ -166,12 +168,16 @@ fn node(out: &mut String, spec: &NodeSpec, shared: &Shared, note: Option<String>
             }
         }
     }
+    let mut engines: Vec<Pair> = Vec::new();
     match (&spec.haproxy, &spec.relay) {
-        (None, Some(relay)) if *relay == RelaySpec::default() => line("engines", "{relay: true}".to_owned()),
-        (None, Some(relay)) => line("engines", format!("{{relay: {}}}", flow(&relay_pairs(relay, home)))),
-        (None, None) => line("engines", "{}".to_owned()),
-        (Some(_), _) if shared.haproxy.is_some() => {}
-        (Some(haproxy), _) => line("engines", format!("{{haproxy: {}}}", flow(&haproxy_pairs(haproxy, home)))),
+        (None, Some(relay)) => engines.push(("relay", flow_or_true(&relay_pairs(relay, home)))),
+        (None, None) => {}
+        (Some(_), _) if shared.haproxy.is_some() && spec.keepalived.is_none() => {}
+        (Some(haproxy), _) => engines.push(("haproxy", flow(&haproxy_pairs(haproxy, home)))),
+    }
+    engines.extend(spec.keepalived.as_ref().map(|k| ("keepalived", flow_or_true(&keepalived_pairs(k)))));
+    if !engines.is_empty() || (spec.haproxy.is_none() && spec.relay.is_none()) {
+        line("engines", flow(&engines));
     }
     if shared.lock_dir.is_none() && spec.lock_dir != Path::new(DEFAULT_LOCK_DIR) {
         line("lock_dir", path(&spec.lock_dir, None));
@@ -260,6 +266,15 @@ fn relay_pairs(relay: &RelaySpec, home: Option<&Path>) -> Vec<Pair> {
         pairs.extend(tcp.server_name.as_ref().map(|name| ("server_name", scalar(name))));
         pairs.extend([("ca", &tcp.ca), ("certificate", &tcp.certificate), ("key", &tcp.key)].map(|(k, p)| (k, path(p, home))));
     }
+    pairs
+}
+
+fn keepalived_pairs(keepalived: &KeepalivedSpec) -> Vec<Pair> {
+    let default = KeepalivedSpec::default();
+    let mut pairs = Vec::new();
+    pairs.extend(keepalived.config.as_ref().map(|p| ("config", path(p, None))));
+    pairs.extend(keepalived.sudo.then(|| ("sudo", "true".to_owned())));
+    pairs.extend((keepalived.ask_every != default.ask_every).then(|| ("ask_every", write_duration(keepalived.ask_every))));
     pairs
 }
 

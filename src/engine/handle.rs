@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{NodeMeta, NodeName};
 use crate::transport::Transport;
 
-use super::Engine;
+use super::{Engine, Vrrp};
 
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
@@ -14,6 +14,8 @@ pub struct NodeHandle {
     /// None where the node is only known over HTTP or TCP: it then has no place for locks and no commands.
     pub transport: Option<Arc<dyn Transport>>,
     pub engine: Option<Arc<dyn Engine>>,
+    /// keepalived, where the fleet file names it.
+    pub vrrp: Option<Arc<dyn Vrrp>>,
     pub lock_dir: PathBuf,
 }
 

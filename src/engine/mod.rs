@@ -3,6 +3,7 @@
 pub mod handle;
 pub mod haproxy;
 pub mod inverse;
+pub mod keepalived;
 pub mod relay;
 pub mod unusable;
 
@@ -15,7 +16,7 @@ use async_trait::async_trait;
 
 use crate::model::{
     AddServer, Certificate, Change, EngineKind, NodeName, NodeObs, NodeReading, ServerRef, Session, StickTable, StickTableEntry,
-    Target, Worker,
+    Target, VrrpObs, Worker,
 };
 use crate::transport::TransportError;
 
@@ -146,6 +147,17 @@ pub trait Engine: Send + Sync + fmt::Debug {
     fn node_readings(&self) -> Option<&dyn NodeReadings> {
         None
     }
+}
+
+/// What moves a node's VIPs, beside its engine.
+#[async_trait]
+pub trait Vrrp: Send + Sync + fmt::Debug {
+    /// Names it on its host, whoever looks: part of the key of locks.
+    fn identity(&self) -> String;
+    /// For people: where data comes from.
+    fn source(&self) -> String;
+    /// `anew` asks the daemon even where it told a moment ago.
+    async fn observe(&self, anew: bool, deadline: Duration) -> Result<VrrpObs>;
 }
 
 /// Readings without polling.

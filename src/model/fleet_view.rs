@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{NodeName, NodeObs, PoolName, ServerObs, ServerRef};
+use super::{NodeName, NodeObs, PoolName, ServerObs, ServerRef, VrrpObs};
 
 /// What the fleet file says of a node and every view needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -54,6 +54,18 @@ pub struct NodeView {
     pub failures: u32,
     #[serde(skip)]
     pub next_try: Option<Instant>,
+    /// keepalived beside the engine; None where the fleet file names none. It is read, and fails, by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vrrp: Option<VrrpView>,
+}
+
+/// What is known of keepalived on a node.
+#[derive(Clone, Debug, Serialize)]
+pub struct VrrpView {
+    pub health: Health,
+    pub last: Option<Arc<VrrpObs>>,
+    /// The newest error; None after a success.
+    pub problem: Option<Problem>,
 }
 
 impl NodeView {

@@ -10,10 +10,12 @@ pub mod node_reading;
 pub mod observation;
 pub mod sanitize;
 pub mod server_state;
+pub mod vip;
+pub mod vrrp;
 
 pub use change::{AddServer, Change, CheckKind, MAX_WEIGHT, Start, Target, Weight};
 pub use exit::Exit;
-pub use fleet_view::{FleetView, Health, NodeMeta, NodeView, Problem};
+pub use fleet_view::{FleetView, Health, NodeMeta, NodeView, Problem, VrrpView};
 pub use ids::{NodeName, PoolName, ServerName, ServerRef};
 pub use info_lines::InfoLines;
 pub use load::{LOAD_SECONDS, LoadLatency, LoadPicture, LoadSecond};
@@ -24,3 +26,8 @@ pub use observation::{
 };
 pub use sanitize::sanitize;
 pub use server_state::{AdminState, ServerStatus, StatusWord};
+pub use vip::{VipNode, VipView, fresh_vrrp};
+pub use vrrp::{
+    InterfaceAddress, ManagedRealServer, ManagedService, TrackFile, TrackFileStatus, Vip, VrrpAuth, VrrpConfigFile, VrrpCounters,
+    VrrpDaemon, VrrpInstance, VrrpObs, VrrpState,
+};

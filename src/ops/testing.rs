@@ -171,7 +171,13 @@ pub fn world(nodes: Vec<Vec<PoolObs>>) -> World {
 
 pub fn handle(meta: &Arc<NodeMeta>, cannot: Option<Change>) -> NodeHandle {
     let engine = Imagined { node: meta.name.clone(), cannot };
-    NodeHandle { meta: Arc::clone(meta), transport: None, engine: Some(Arc::new(engine)), lock_dir: "/run/lock/lbdeck".into() }
+    NodeHandle {
+        meta: Arc::clone(meta),
+        transport: None,
+        engine: Some(Arc::new(engine)),
+        vrrp: None,
+        lock_dir: "/run/lock/lbdeck".into(),
+    }
 }
 
 fn node_view(meta: &Arc<NodeMeta>, pools: Vec<PoolObs>) -> NodeView {
@@ -205,6 +211,7 @@ fn node_view(meta: &Arc<NodeMeta>, pools: Vec<PoolObs>) -> NodeView {
         problem: None,
         failures: 0,
         next_try: None,
+        vrrp: None,
     }
 }
 

@@ -13,6 +13,7 @@ mod fleet;
 mod fuzz;
 mod haproxy;
 mod http;
+mod keepalived;
 mod lab;
 mod layering;
 mod ops;

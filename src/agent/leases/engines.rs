@@ -37,6 +37,7 @@ fn handle(identity: &str, places: &Places, settings: &Settings) -> NodeHandle {
         meta: Arc::new(meta),
         transport: Some(Arc::new(LocalTransport)),
         engine: Some(engine),
+        vrrp: None,
         lock_dir: places.lock_dir.clone(),
     }
 }

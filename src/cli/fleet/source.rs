@@ -112,6 +112,7 @@ fn node(name: &str, ssh: SshSpec) -> NodeSpec {
         reach: Reach::Ssh(Box::new(ssh)),
         haproxy: None,
         relay: None,
+        keepalived: None,
         lock_dir: config::DEFAULT_LOCK_DIR.into(),
     }
 }

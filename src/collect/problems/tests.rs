@@ -82,6 +82,7 @@ fn node(name: &str, servers: Vec<ServerObs>) -> NodeView {
         problem: None,
         failures: 0,
         next_try: None,
+        vrrp: None,
     }
 }
 

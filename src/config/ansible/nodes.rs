@@ -61,6 +61,7 @@ fn to_node(host: &str, vars: &Vars, base: &Path, home: Option<&Path>, notes: &mu
         reach: if local { Reach::Local } else { Reach::Ssh(Box::new(spec)) },
         haproxy: None,
         relay: None,
+        keepalived: None,
         lock_dir: PathBuf::from(DEFAULT_LOCK_DIR),
     }
 }

@@ -244,7 +244,7 @@ fn reach_and_engines() {
       |
     1 | nodes: [{name: a, engines: {haproxy: {stats: 'http://u:***@lb/'}, nginx: true}}]
       |                                                                 ^^^^^
-      = hint: keys: haproxy, relay
+      = hint: keys: haproxy, relay, keepalived
     ");
     insta::assert_snapshot!(errors("nodes: [{name: a, engines: {haproxy: {stats: {user: 'u'}}}}]\n"), @"
     f:1:16: the statistics page of this node has no url

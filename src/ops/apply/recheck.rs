@@ -76,6 +76,7 @@ pub fn refreshed(old: Option<&FleetView>, inner: &Inner, fresh: &BTreeMap<NodeNa
                 problem: None,
                 failures: 0,
                 next_try: None,
+                vrrp: node.vrrp.clone(),
             }),
             Some(Err(why)) => Arc::new(NodeView {
                 health: Health::Dead,
@@ -96,6 +97,7 @@ pub fn unread(handle: &NodeHandle) -> NodeView {
         problem: None,
         failures: 0,
         next_try: None,
+        vrrp: None,
     }
 }
 

@@ -115,7 +115,7 @@ impl Bench {
                 Ok(obs) => (Health::Fresh, Some(Arc::new(obs)), None),
                 Err(e) => (Health::Dead, None, Some(Problem { what: e.to_string(), hint: None, retry: true })),
             };
-            nodes.push(Arc::new(NodeView { meta: handle.meta, health, last, problem, failures: 0, next_try: None }));
+            nodes.push(Arc::new(NodeView { meta: handle.meta, health, last, problem, failures: 0, next_try: None, vrrp: None }));
         }
         FleetView { at: Timestamp::now(), now: Instant::now(), nodes }
     }
@@ -166,7 +166,7 @@ pub fn handle(i: usize, haproxy: &Haproxy, transport: Arc<dyn Transport>, lock_d
         tags: Vec::new(),
         groups: Vec::new(),
     };
-    NodeHandle { meta: Arc::new(meta), transport: Some(transport), engine: Some(Arc::new(engine)), lock_dir }
+    NodeHandle { meta: Arc::new(meta), transport: Some(transport), engine: Some(Arc::new(engine)), vrrp: None, lock_dir }
 }
 
 pub fn start(ops: &Ops, request: Request, view: &FleetView) -> Result<Running, Refusal> {

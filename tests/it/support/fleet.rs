@@ -15,13 +15,15 @@ pub struct Fleet {
     dir: TempDir,
     nodes: String,
     rest: String,
+    /// The network namespace that lbdeck runs in.
+    netns: Option<String>,
 }
 
 impl Fleet {
     pub fn new() -> Fleet {
         let dir = tempfile::Builder::new().prefix("fleet").tempdir().unwrap();
         fs::create_dir(dir.path().join("home")).unwrap();
-        Fleet { dir, nodes: String::new(), rest: String::new() }
+        Fleet { dir, nodes: String::new(), rest: String::new(), netns: None }
     }
 
     /// A node on this machine, its haproxy on the admin socket.
@@ -91,6 +93,14 @@ impl Fleet {
         fleet
     }
 
+    /// Two directors, `lb1` and `lb2`; lbdeck runs in the client's namespace.
+    pub fn directors(mut self, directors: &super::directors::Directors) -> Fleet {
+        self.nodes.push_str(&directors.nodes_yaml(&self.locks()));
+        fs::create_dir_all(self.locks()).unwrap();
+        self.netns = Some(directors.client.name().to_owned());
+        self
+    }
+
     /// A further line of the last node (`zone: a`, `tags: [edge]`).
     pub fn node_line(mut self, line: &str) -> Fleet {
         writeln!(self.nodes, "    {line}").unwrap();
@@ -145,7 +155,15 @@ impl Fleet {
 
     /// The same for an operator on another machine: a store of its own.
     pub fn command_as(&self, state: &Path, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lbdeck"));
+        let program = env!("CARGO_BIN_EXE_lbdeck");
+        let mut command = match &self.netns {
+            None => Command::new(program),
+            Some(netns) => {
+                let mut command = Command::new("/usr/sbin/ip");
+                command.args(["netns", "exec", netns, program]);
+                command
+            }
+        };
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

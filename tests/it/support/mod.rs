@@ -2,11 +2,14 @@
 
 pub mod agent;
 pub mod app;
+pub mod directors;
 pub mod disk;
 pub mod fake_socket;
 pub mod fleet;
 pub mod haproxy;
 pub mod meddler;
+pub mod netns;
+pub mod prober;
 pub mod relay;
 pub mod sshd;
 pub mod terminal;

@@ -158,6 +158,7 @@ pub fn node(name: &str, zone: &str, health: Health, now: Instant, age: Duration,
         failures: u32::from(problem.is_some()) * 3,
         problem,
         next_try: None,
+        vrrp: None,
     })
 }
 
