@@ -33,7 +33,8 @@ fn instance(item: &Value) -> Option<VrrpInstance> {
     i.wanted = number("wantstate").map(VrrpState::of_number);
     i.base_priority = byte("base_priority").unwrap_or(100);
     i.effective_priority = byte("effective_priority");
-    i.master_priority = byte("master_priority").filter(|p| *p > 0);
+    // A master keeps the priority of the one before it there.
+    i.master_priority = byte("master_priority").filter(|p| *p > 0 && i.state != Some(VrrpState::Master));
     i.version = byte("version").unwrap_or(2);
     i.nopreempt = data.get("nopreempt").and_then(Value::as_bool).unwrap_or(false);
     let interval = data.get("adver_int").and_then(Value::as_f64).and_then(|s| Duration::try_from_secs_f64(s).ok());

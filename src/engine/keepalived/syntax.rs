@@ -183,8 +183,8 @@ fn word(text: &str, start: usize, line: usize) -> Result<(Word, usize, usize), S
     let (mut out, mut at, mut lines) = (String::new(), start, 0);
     let mut quote: Option<char> = None;
     let mut chars = text.get(start..).unwrap_or_default().chars().peekable();
-    // `${NAME}` is part of a word.
-    let mut in_variable = false;
+    // `${NAME}` and the alternatives of a glob (`{a,b}*.conf`) are part of a word.
+    let mut in_braces = false;
     while let Some(c) = chars.next() {
         match quote {
             Some(q) if c == q => quote = None,
@@ -205,12 +205,12 @@ fn word(text: &str, start: usize, line: usize) -> Result<(Word, usize, usize), S
                     lines += 1;
                     break;
                 }
-                '{' if out.ends_with('$') => {
-                    in_variable = true;
+                '{' if out.ends_with('$') || (at > start && are_alternatives(text.get(at..).unwrap_or_default())) => {
+                    in_braces = true;
                     out.push(c);
                 }
-                '}' if in_variable => {
-                    in_variable = false;
+                '}' if in_braces => {
+                    in_braces = false;
                     out.push(c);
                 }
                 '{' | '}' | '!' | '#' => break,
@@ -224,6 +224,12 @@ fn word(text: &str, start: usize, line: usize) -> Result<(Word, usize, usize), S
         return Err(SyntaxError { line, what: "a quote is not closed".into() });
     }
     Ok((Word { text: out, start, end: at.min(text.len()) }, at, lines))
+}
+
+/// `{a,b}` without a blank, in the middle of a word.
+fn are_alternatives(text: &str) -> bool {
+    let word = text.split(char::is_whitespace).next().unwrap_or_default();
+    word.split_once('}').is_some_and(|(inner, _)| inner.contains(','))
 }
 
 #[cfg(test)]
