@@ -146,6 +146,8 @@ impl Agent {
             tracing::error!("{text}");
             control.events.tell("state", options.state_dir.display().to_string(), text);
         }
+        // Before the relay accepts on sockets that are the old process's as well: what it took would be lost with a start that fails.
+        let identity = options.tcp.as_ref().map(|(_, files)| tls::Identity::read(files)).transpose()?;
         control.start(parcel.sockets).await?;
         let places = Places {
             lock_dir: options.lock_dir.clone(),
@@ -162,13 +164,13 @@ impl Agent {
         doors.push((UNIX_DOOR.to_owned(), OwnedFd::from(unix.try_clone().map_err(system("copying the control socket"))?)));
         let listener = UnixListener::from_std(unix).map_err(system("listening on the control socket"))?;
         serving.spawn(Door { listener, group: options.group.is_some() }.serve(router.clone(), stop_doors.subscribe()));
-        if let (Some(tcp), Some((_, files))) = (tcp, &options.tcp) {
+        if let (Some(tcp), Some(tls)) = (tcp, identity) {
             doors.push((TCP_DOOR.to_owned(), OwnedFd::from(tcp.try_clone().map_err(system("copying a socket"))?)));
             let listener = TcpListener::from_std(tcp).map_err(system("listening for the control API"))?;
             if let Ok(address) = listener.local_addr() {
                 tracing::info!("control API over TLS at {address}");
             }
-            serving.spawn(TcpDoor { listener, tls: tls::Identity::read(files)? }.serve(router, stop_doors.subscribe()));
+            serving.spawn(TcpDoor { listener, tls }.serve(router, stop_doors.subscribe()));
         }
         let (kept, stop) = (leases.clone(), stop_leases.subscribe());
         serving.spawn(async move { kept.run(stop).await });

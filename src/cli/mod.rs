@@ -5,6 +5,7 @@ mod agent;
 mod agent_text;
 mod ask;
 mod audit;
+mod cache;
 mod cert;
 mod completions;
 mod confirm;
@@ -95,6 +96,8 @@ enum Verb {
     Session(session::SessionArgs),
     /// Look at stick tables and clear them
     Table(table::TableArgs),
+    /// Forget cached responses
+    Cache(cache::CacheArgs),
     /// Look at certificates
     Cert(cert::CertArgs),
     /// Look at virtual addresses
@@ -185,6 +188,7 @@ impl Cli {
             Verb::Frontend(args) => wait(&context, args.run(&context)),
             Verb::Session(args) => wait(&context, args.run(&context)),
             Verb::Table(args) => wait(&context, args.run(&context)),
+            Verb::Cache(args) => wait(&context, args.run(&context)),
             Verb::Cert(args) => wait(&context, args.run(&context)),
             Verb::Vip(args) => wait(&context, args.run(&context)),
             Verb::Watch(args) => wait(&context, args.run(&context)),

@@ -14,7 +14,7 @@ pub fn inverse(target: &Target, change: &Change, seen: &NodeObs) -> Vec<Change> 
                 _ => Vec::new(),
             }
         }
-        Target::Table(_) => Vec::new(),
+        Target::Table(_) | Target::Cache(_) => Vec::new(),
         Target::Server(server) => {
             let pool = seen.pool(server.pool.as_str());
             let was = pool.and_then(|p| p.server(server.server.as_str()));

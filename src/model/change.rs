@@ -13,6 +13,8 @@ pub enum Target {
     Server(ServerRef),
     Frontend(String),
     Table(String),
+    /// Cached responses, as `HOST/PATH`; `*` is every host.
+    Cache(String),
 }
 
 impl Target {
@@ -20,7 +22,7 @@ impl Target {
     pub fn pool(&self) -> Option<&PoolName> {
         match self {
             Target::Server(s) => Some(&s.pool),
-            Target::Frontend(_) | Target::Table(_) => None,
+            Target::Frontend(_) | Target::Table(_) | Target::Cache(_) => None,
         }
     }
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Target {
             Target::Server(s) => f.pad(&s.to_string()),
             Target::Frontend(name) => f.pad(&format!("frontend {name}")),
             Target::Table(name) => f.pad(&format!("table {name}")),
+            Target::Cache(what) => f.pad(&format!("cache {what}")),
         }
     }
 }
@@ -132,6 +135,11 @@ pub enum Change {
     ClearTable {
         key: Option<String>,
     },
+    /// Forgets cached responses of a host, or of all, at or below a path.
+    PurgeCache {
+        host: Option<String>,
+        path: String,
+    },
 }
 
 impl fmt::Display for Change {
@@ -159,6 +167,7 @@ impl fmt::Display for Change {
             Change::DisableFrontend => "disable".to_owned(),
             Change::ClearTable { key: Some(key) } => format!("clear key {key}"),
             Change::ClearTable { key: None } => "clear".to_owned(),
+            Change::PurgeCache { .. } => "purge".to_owned(),
         };
         f.pad(&text)
     }

@@ -174,6 +174,8 @@ fn on_named<'v>(
             (Target::Frontend(name), _) => seen.frontends.iter().any(|f| *f.name == **name),
             // Tables are not part of a reading: the engine answers for itself.
             (Target::Table(_), _) => true,
+            // HAProxy's cache cannot be purged at run time.
+            (Target::Cache(_), _) => seen.engine.kind == EngineKind::Relay,
         }
     };
     let drafts: Vec<Draft<'v>> = live
@@ -225,7 +227,7 @@ fn step(draft: &Draft<'_>, seen: &NodeObs, nodes: &[NodeHandle]) -> Result<Step,
     let now = match &draft.target {
         Target::Server(at) => seen.server(at.pool.as_str(), at.server.as_str()).map_or_else(|| "not there".to_owned(), describe),
         Target::Frontend(f) => seen.frontends.iter().find(|x| *x.name == **f).map_or_else(String::new, |x| x.status.to_string()),
-        Target::Table(_) => String::new(),
+        Target::Table(_) | Target::Cache(_) => String::new(),
     };
     Ok(Step {
         node: name.clone(),
@@ -242,7 +244,7 @@ fn step(draft: &Draft<'_>, seen: &NodeObs, nodes: &[NodeHandle]) -> Result<Step,
 
 /// Killing no sessions is still an answer to 'kill'; everything else that holds needs no sending.
 fn is_repeatable(change: &Change) -> bool {
-    matches!(change, Change::KillSession { .. } | Change::ClearTable { .. })
+    matches!(change, Change::KillSession { .. } | Change::ClearTable { .. } | Change::PurgeCache { .. })
 }
 
 /// What HAProxy's runtime API sets is gone with the next reload, save what leaves no state. The agent writes it down.
@@ -370,6 +372,8 @@ fn confirm_level(request: &Request, steps: &[Step], exec: Option<&ExecPlan>, fle
                 | Change::RemoveServer
                 | Change::DisableFrontend
                 | Change::ClearTable { key: None } => ConfirmLevel::Typed,
+                // Everything is asked of the servers again, all at once.
+                Change::PurgeCache { ref host, ref path } if host.is_none() && path == "/" => ConfirmLevel::Typed,
                 _ => ConfirmLevel::Ask,
             };
             match s.target.pool().and_then(|p| fleet.policy(p)).and_then(|p| p.confirm) {
@@ -397,7 +401,7 @@ fn confirm_word(steps: &[Step], exec: Option<&ExecPlan>) -> String {
     targets.sort();
     targets.dedup();
     match targets.as_slice() {
-        [Target::Frontend(name) | Target::Table(name)] => name.clone(),
+        [Target::Frontend(name) | Target::Table(name) | Target::Cache(name)] => name.clone(),
         [one] => one.to_string(),
         [first, rest @ ..] if first.pool().is_some() && rest.iter().all(|t| t.pool() == first.pool()) => {
             first.pool().map(ToString::to_string).unwrap_or_default()

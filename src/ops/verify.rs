@@ -27,7 +27,9 @@ pub fn aspect(change: &Change) -> Aspect {
         Change::Checks { kind: CheckKind::Agent, .. } => Aspect::AgentChecks,
         Change::AddServer(_) | Change::RemoveServer => Aspect::Existence,
         Change::EnableFrontend | Change::DisableFrontend => Aspect::Frontend,
-        Change::KillSessions | Change::KillSession { .. } | Change::ClearTable { .. } => Aspect::Passing,
+        Change::KillSessions | Change::KillSession { .. } | Change::ClearTable { .. } | Change::PurgeCache { .. } => {
+            Aspect::Passing
+        }
     }
 }
 
@@ -70,6 +72,7 @@ pub fn holds(target: &Target, change: &Change, seen: &NodeObs) -> Holds {
             yes_or_no(open == wanted, frontend.status.to_string())
         }
         Target::Table(_) => Holds::Unknown("tables are not part of a reading".into()),
+        Target::Cache(_) => Holds::Unknown("what is cached is not part of a reading".into()),
     }
 }
 
@@ -115,7 +118,7 @@ fn server_holds(server: &ServerObs, change: &Change) -> Holds {
             None => Holds::Yes(state),
         },
         Change::KillSessions => yes_or_no(server.left() == 0, state),
-        Change::KillSession { .. } | Change::ClearTable { .. } => Holds::Unknown(state),
+        Change::KillSession { .. } | Change::ClearTable { .. } | Change::PurgeCache { .. } => Holds::Unknown(state),
         Change::RemoveServer | Change::EnableFrontend | Change::DisableFrontend => Holds::No(state),
     }
 }

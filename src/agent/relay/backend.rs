@@ -11,7 +11,7 @@ use super::clock::now;
 use super::config::pool::{PoolConfig, ProxyVersion};
 use super::http::backend::{Ask, Backend, Lease, NoServer, ServerOutcome};
 use super::http::exchange::Patience;
-use super::http::upstream::{ServerAddress, Target};
+use super::http::upstream::{Idle, ServerAddress, Target};
 use super::pool::balance::hash;
 use super::pool::{self, Outcome, PickError, Picker, Pool, Request, ServerId};
 use super::proxy_protocol;
@@ -62,7 +62,12 @@ impl ThreadPool {
             tls: self.tls.clone(),
             http2: self.config.http2,
             connect_timeout: self.config.timeouts.connect,
-            idle_timeout: self.config.timeouts.idle,
+            idle: Idle {
+                timeout: self.config.timeouts.idle,
+                max: self.config.idle_connections.max,
+                purge_delay: self.config.idle_connections.purge_delay,
+                count: lease.server.stats.idle.clone(),
+            },
         };
         let set_cookie = if self.cookie.is_some() { self.pool.set_cookie(&lease) } else { None };
         Held { lease, target, proxy: self.config.proxy_protocol, set_cookie, outcome: None }

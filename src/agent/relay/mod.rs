@@ -26,6 +26,7 @@ pub mod running;
 pub mod runtime;
 pub mod serving;
 pub mod session;
+pub mod session_log;
 pub mod stream;
 pub mod tcp;
 pub mod tls;

@@ -24,7 +24,7 @@ use super::roster::{Asked, Roster};
 use super::route::UnknownPool;
 use super::rules::Rules;
 use super::runtime::Threads;
-use super::serving::{self, Change, ListenerCounts, ListenerParts, PoolParts, Watch};
+use super::serving::{self, Change, ListenerCounts, ListenerParts, PoolParts, ThreadSocket, Watch};
 use super::session::{SessionView, Sessions};
 use super::tls::TlsError;
 use super::tls::connect::TlsToServer;
@@ -149,12 +149,15 @@ impl Relay {
         for listener in &config.listeners {
             prepared.push(self.prepare(&inner, &config, listener, &mut handed)?);
         }
-        let mut sockets: Vec<Vec<(BindAddress, OwnedFd)>> = Vec::new();
+        let mut sockets: Vec<Vec<ThreadSocket>> = Vec::new();
         for index in 0..self.threads.count() {
-            let new = prepared.iter().flat_map(|p| &p.opened);
-            let copies = new.map(|(address, s)| Ok((address, s.of_thread(index, self.threads.count())?)));
-            let copies: std::io::Result<Vec<_>> = copies.collect();
-            sockets.push(copies?.into_iter().flat_map(|(a, fds)| fds.into_iter().map(|fd| (a.clone(), fd))).collect());
+            let mut own = Vec::new();
+            for (prepared, (address, all)) in prepared.iter().flat_map(|p| p.opened.iter().map(move |opened| (p, opened))) {
+                for fd in all.of_thread(index, self.threads.count())? {
+                    own.push(ThreadSocket { listener: prepared.parts.config.name.clone(), address: address.clone(), fd });
+                }
+            }
+            sockets.push(own);
         }
         // Last, because a log that runs is told at once.
         let log = self.log(&inner, &config)?;

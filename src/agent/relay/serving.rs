@@ -33,6 +33,7 @@ use super::record::{LoadOf, Records};
 use super::room::Room;
 use super::rules::Rules;
 use super::session::{Closing, Session, Sessions};
+use super::session_log::SessionLog;
 use super::stream::{Socket, Stream};
 use super::tcp::{self, TcpSite};
 use super::tls::connect::TlsToServer;
@@ -86,7 +87,16 @@ pub struct Change {
     pub pools: Vec<PoolParts>,
     pub watch: Watch,
     /// This thread's sockets of addresses that are new to it.
-    pub sockets: Vec<(BindAddress, OwnedFd)>,
+    pub sockets: Vec<ThreadSocket>,
+}
+
+/// A listening socket of one thread.
+#[derive(Debug)]
+pub struct ThreadSocket {
+    /// Of this listener: several may have port 0 of the same address.
+    pub listener: Arc<str>,
+    pub address: BindAddress,
+    pub fd: OwnedFd,
 }
 
 /// What keeps account of requests.
@@ -167,7 +177,7 @@ pub fn change(mut change: Change) {
                 }
                 stays
             });
-            for (address, fd) in change.sockets.extract_if(.., |(address, _)| bind.contains(address)) {
+            for ThreadSocket { address, fd, .. } in change.sockets.extract_if(.., |s| s.listener == name) {
                 let door = match local.current.borrow().parts.config.mode {
                     Mode::Udp => UdpSocket::from_std(fd.into()).map(|s| Door::Datagrams(Rc::new(s))),
                     Mode::Http | Mode::Tcp => Acceptor::new(fd).map(Door::Stream),
@@ -228,12 +238,18 @@ fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Closing
     let config = &parts.config;
     let Some(rules) = &parts.rules else {
         let pool = pools.iter().find(|p| Some(p.name()) == config.pool.as_ref())?.clone();
+        let log = watch.log.as_ref().filter(|_| config.log.enabled).map(|log| {
+            let (active, counts) = (parts.active.clone(), parts.counts.clone());
+            let of = pool.pool().clone();
+            let load = move || Load { pool_queue: small(of.queue().len() as u64), ..connections(&active, &counts) };
+            Rc::new(SessionLog::new(config.name.clone(), pool.pool().clone(), log.thread(watch.thread), load))
+        });
         if config.mode == Mode::Udp {
             let (listener, room) = (config.name.clone(), parts.room.clone());
             let silence = config.timeouts.client;
-            return Some(Kind::Udp(Rc::new(UdpSite { listener, pool, silence, room, closing: closing.clone() })));
+            return Some(Kind::Udp(Rc::new(UdpSite { listener, pool, silence, room, closing: closing.clone(), log })));
         }
-        return Some(Kind::Tcp(Rc::new(TcpSite { pool, silence: config.timeouts.tunnel })));
+        return Some(Kind::Tcp(Rc::new(TcpSite { pool, silence: config.timeouts.tunnel, log })));
     };
     let timeouts = &config.timeouts;
     Some(Kind::Http(Rc::new(Site {
@@ -246,6 +262,7 @@ fn kind_of(parts: &ListenerParts, pools: &[Rc<ThreadPool>], closing: &Rc<Closing
             client: timeouts.client,
             tunnel: timeouts.tunnel,
         },
+        abort_on_close: config.abort_on_close,
         http2: Http2Limits::default(),
         route_protection: rules.route_protection.clone(),
         caches: rules.caches.clone(),
@@ -275,15 +292,15 @@ fn small(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
+/// Client connections of the relay and of a listener.
+fn connections(active: &AtomicU64, counts: &ListenerCounts) -> Load {
+    let (active, listener) = (active.load(Ordering::Relaxed), counts.now.load(Ordering::Relaxed));
+    Load { active: small(active), listener: small(listener), ..Load::default() }
+}
+
 /// HAProxy counts the connection itself; by the time of the log the server's part of it is given back already.
 fn load(active: &AtomicU64, counts: &ListenerCounts, pools: &[Arc<Pool>], told: &Told) -> Load {
-    let mut load = Load {
-        server: told.busy.0,
-        pool: told.busy.1,
-        active: small(active.load(Ordering::Relaxed)),
-        listener: small(counts.now.load(Ordering::Relaxed)),
-        ..Load::default()
-    };
+    let mut load = Load { server: told.busy.0, pool: told.busy.1, ..connections(active, counts) };
     if let Some(pool) = told.pool_place.and_then(|place| pools.get(place)) {
         load.pool_queue = small(pool.queue().len() as u64);
     }

@@ -103,6 +103,9 @@ pub async fn run(paths: &AgentPaths) -> Result<(), SuperviseError> {
         }
         // Signals come together, and datagrams may be late: whoever has ended is looked for each time.
         all.reap();
+        if matches!(all.phase, Phase::Stopping { .. }) {
+            all.end_newcomers();
+        }
         if matches!(all.phase, Phase::Stopping { .. }) && all.children.is_empty() {
             break;
         }
@@ -131,6 +134,30 @@ fn hold(file: &Path) -> Result<Flock<File>, SuperviseError> {
 fn say(what: &str) {
     // A log that cannot be written must not end what it is about.
     let _ = writeln!(std::io::stderr(), "{} supervisor: {what}", jiff::Timestamp::now());
+}
+
+/// All processes below one, that are not zombies. Those whose parents end become our children (we are a subreaper), so none is lost.
+fn descendants(of: i32) -> Vec<i32> {
+    let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let parents: Vec<(i32, i32)> = pids.filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut found = vec![of];
+    let mut next = 0;
+    while let Some(above) = found.get(next).copied() {
+        found.extend(parents.iter().filter(|(_, parent)| *parent == above).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// None where it has ended.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let (_, after) = stat.rsplit_once(')')?;
+    let mut words = after.split_whitespace();
+    words.next().filter(|state| *state != "Z")?;
+    words.next()?.parse().ok()
 }
 
 impl Supervisor<'_> {
@@ -222,6 +249,16 @@ impl Supervisor<'_> {
             say(&format!("{why}: ending the agent"));
             self.signal_all(Signal::SIGTERM);
             self.phase = Phase::Stopping { until: Instant::now() + STOP };
+        }
+    }
+
+    /// While it stops: ends those that nobody told us of, such as a new process of an upgrade that was under way.
+    fn end_newcomers(&mut self) {
+        for pid in descendants(std::process::id().cast_signed()) {
+            if self.children.insert(pid) {
+                say(&format!("pid {pid} is ended too"));
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
         }
     }
 

@@ -31,6 +31,7 @@ pub fn encode(target: &Target, change: &Change, seen: &NodeObs) -> Result<Vec<Co
                 other => Err(format!("a stick table cannot be changed by '{other}'")),
             }
         }
+        Target::Cache(_) => Err("HAProxy's cache cannot be purged at run time".to_owned()),
     }
 }
 
@@ -76,7 +77,7 @@ fn on_server(server: &ServerRef, change: &Change, seen: &NodeObs) -> Result<Vec<
         }
         Change::AddServer(add) => return add_server(server, &at, add, seen),
         Change::RemoveServer => return remove_server(server, &at, seen),
-        Change::EnableFrontend | Change::DisableFrontend | Change::ClearTable { .. } => {
+        Change::EnableFrontend | Change::DisableFrontend | Change::ClearTable { .. } | Change::PurgeCache { .. } => {
             return Err(format!("a server cannot be changed by '{change}'"));
         }
     };

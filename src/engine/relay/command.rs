@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::engine::{ApiMethod, Command};
 use crate::model::{AddServer, Change, CheckKind, MAX_WEIGHT, NodeObs, ServerRef, Start, Target, Weight};
 
-use super::wire::{Admin, ListenerChange, NewServer, ServerChange};
+use super::wire::{Admin, ListenerChange, NewServer, Purge, ServerChange};
 
 /// The requests for a change, or why there are none.
 pub fn encode(target: &Target, change: &Change, seen: &NodeObs) -> Result<Vec<Command>, String> {
@@ -23,6 +23,13 @@ pub fn encode(target: &Target, change: &Change, seen: &NodeObs) -> Result<Vec<Co
             Ok(vec![api(ApiMethod::Patch, format!("/v1/listeners/{}", segment(listener)), &ListenerChange { enabled })])
         }
         Target::Table(_) => Err("the relay has no stick tables".to_owned()),
+        Target::Cache(_) => match change {
+            Change::PurgeCache { host, path } => {
+                let purge = Purge { host: host.clone(), path: path.clone() };
+                Ok(vec![api(ApiMethod::Post, "/v1/cache/purge".to_owned(), &purge)])
+            }
+            other => Err(format!("a cache cannot be changed by '{other}'")),
+        },
     }
 }
 
@@ -72,7 +79,7 @@ fn on_server(at: &ServerRef, change: &Change, seen: &NodeObs) -> Result<Vec<Comm
                 bare(ApiMethod::Delete, path),
             ]);
         }
-        Change::EnableFrontend | Change::DisableFrontend | Change::ClearTable { .. } => {
+        Change::EnableFrontend | Change::DisableFrontend | Change::ClearTable { .. } | Change::PurgeCache { .. } => {
             return Err(format!("a server cannot be changed by '{change}'"));
         }
     };

@@ -53,7 +53,10 @@ pub fn observation(snapshot: Snapshot, hello: Option<&Hello>, reading: Reading) 
 pub(super) fn in_words(answer: String) -> String {
     match serde_json::from_str::<wire::Server>(&answer) {
         Ok(server) => format!("{}, weight {}, {} in use", server.admin.word(), server.user_weight, server.in_use),
-        Err(_) => answer,
+        Err(_) => match serde_json::from_str::<wire::Purged>(&answer) {
+            Ok(purged) => format!("{} cached responses forgotten", purged.forgotten),
+            Err(_) => answer,
+        },
     }
 }
 
@@ -353,6 +356,7 @@ mod tests {
     fn answers_in_words() {
         let answer = r#"{"name":"a","admin":"drain","weight":0,"user_weight":7,"in_use":3}"#;
         assert_eq!(in_words(answer.to_owned()), "drain, weight 7, 3 in use");
+        assert_eq!(in_words(r#"{"forgotten":3}"#.to_owned()), "3 cached responses forgotten");
         assert_eq!(in_words("{}".to_owned()), "{}");
     }
 }

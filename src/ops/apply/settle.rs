@@ -28,6 +28,7 @@ pub fn takes_away(change: &Change) -> bool {
             | Change::KillSessions
             | Change::KillSession { .. }
             | Change::ClearTable { .. }
+            | Change::PurgeCache { .. }
     )
 }
 

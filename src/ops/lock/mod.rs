@@ -30,6 +30,7 @@ pub fn key(engine_identity: &str, target: &Target) -> String {
         Target::Server(at) => ("pool", at.pool.as_str()),
         Target::Frontend(name) => ("frontend", name.as_str()),
         Target::Table(name) => ("table", name.as_str()),
+        Target::Cache(what) => ("cache", what.as_str()),
     };
     hash(&[engine_identity, kind, name])
 }

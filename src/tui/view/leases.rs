@@ -98,6 +98,6 @@ pub fn server(state: &State) -> Option<ServerRef> {
     let Some(Key::Lease(id)) = &state.journey.here.list.cursor else { return None };
     match &state.leases.rows().iter().find(|l| l.id == *id)?.target {
         Target::Server(server) => Some(server.clone()),
-        Target::Frontend(_) | Target::Table(_) => None,
+        Target::Frontend(_) | Target::Table(_) | Target::Cache(_) => None,
     }
 }

@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::support::agent::Agent;
+use crate::support::app::{App, get};
 use crate::support::fleet::Fleet;
 use crate::support::wait;
 
@@ -92,6 +94,72 @@ fn only_who_shows_a_certificate_of_the_authority_comes_in() {
     });
     agent.upgrade();
     assert!(curl(at, &mine, Some(&mine)).unwrap().contains(&format!("\"pid\":{}", agent.pid())));
+}
+
+/// A new process that fails late, when it has read the state and been given the sockets, takes nothing with it.
+#[test]
+fn an_upgrade_that_fails_late_leaves_the_old_process_and_its_state_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = pki(&dir.path().join("mine"));
+    let (certificate, key, ca) =
+        (path(&mine, "server-localhost.pem"), path(&mine, "server-localhost.key"), path(&mine, "ca.pem"));
+    let words = ["--listen", "127.0.0.1:0", "--tls-certificate", &certificate, "--tls-key", &key, "--client-ca", &ca];
+    let apps = ["web1", "web2"].map(App::start);
+    let config = format!(
+        "listeners: [{{name: front, bind: '127.0.0.1:0', pool: web}}]\npools: [{{name: web, servers: [{{name: web1, address: '{}'}}, {{name: web2, address: '{}'}}]}}]\n",
+        apps[0].addr, apps[1].addr
+    );
+    let mut agent = Agent::launch(Some(&config), &words);
+    agent.json("PATCH", "/v1/servers/web/web1", r#"{"admin":"drain"}"#);
+    let front = super::relay::front(&agent);
+    let state = || std::fs::read(agent.state_dir().join("state.json")).unwrap();
+    let before = state();
+    std::fs::rename(&key, format!("{key}.away")).unwrap();
+    for _ in 0..3 {
+        let (status, said) = agent.ask("POST", "/v1/upgrade", "{}");
+        assert!(status == 502 && said.contains("server-localhost.key"), "{status} {said}");
+        assert_eq!(agent.get("/hello")["pid"].as_u64(), Some(agent.pid().into()));
+        for _ in 0..20 {
+            assert!(get(front, "/").ends_with("web2\n"));
+        }
+    }
+    assert_eq!(state(), before);
+    assert_eq!(agent.get("/v1/status")["phase"], "serving");
+    // Changes are taken as before, and what was asked for survives.
+    agent.json("PATCH", "/v1/servers/web/web2", r#"{"weight":7}"#);
+    std::fs::rename(format!("{key}.away"), &key).unwrap();
+    agent.crash();
+    let (web1, web2) = (super::relay::server(&agent, "web1"), super::relay::server(&agent, "web2"));
+    assert_eq!((&web1["admin"], &web2["user_weight"]), (&"drain".into(), &7.into()));
+    agent.upgrade();
+}
+
+/// The file's mode keeps others out, and so does the agent itself where that has been changed.
+#[test]
+fn another_user_is_turned_away_from_the_control_socket() {
+    const TEST: &str = "agent::door::another_user_is_turned_away_from_the_control_socket";
+    if !nix::unistd::Uid::effective().is_root() {
+        return crate::support::skip(TEST, "becoming another user takes root");
+    }
+    let agent = Agent::idle();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let ask = |user: &str| {
+        let out = Command::new("setpriv")
+            .args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"])
+            .args(["curl", "-s", "--max-time", "10", "--unix-socket"])
+            .arg(agent.socket())
+            .arg("http://agent/hello")
+            .output()
+            .expect("setpriv and curl are installed");
+        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    assert_eq!(std::fs::metadata(agent.socket()).unwrap().permissions().mode() & 0o777, 0o600);
+    mode(agent.dir(), 0o755);
+    assert_eq!(ask("65534"), (false, String::new()), "by the file's mode");
+    mode(&agent.socket(), 0o666);
+    assert_eq!(ask("65534"), (false, String::new()), "by SO_PEERCRED");
+    assert!(agent.log().contains("user 65534 was turned away"), "{}", agent.log());
+    assert!(ask("0").1.contains("\"phase\""));
 }
 
 #[test]

@@ -242,6 +242,46 @@ fn a_request_that_is_under_way_ends_in_the_old_process() {
     agent.gone(old);
 }
 
+/// What was cached is forgotten by the way of every change.
+#[test]
+fn cached_responses_are_purged_by_the_console() {
+    let app = App::start("web1");
+    let text = format!(
+        "listeners: [{{name: front, bind: '127.0.0.1:0', routes: [{{name: all, pool: web, cache: true}}]}}]
+pools: [{{name: web, servers: [{{name: web1, address: '{}'}}]}}]
+",
+        app.addr
+    );
+    let agent = Agent::with_config(&text);
+    let fleet = Fleet::new().local_agent("lb1", &agent);
+    let at = front(&agent);
+    let served = |path: &str| {
+        let before = app.served();
+        assert!(get(at, path).starts_with("HTTP/1.1 200"));
+        app.served() - before
+    };
+    let paths = ["/cached/a", "/cached/b", "/other/cached"];
+    assert_eq!(paths.map(served), [1, 1, 1]);
+    assert_eq!(paths.map(served), [0, 0, 0], "{}", agent.get("/v1/snapshot"));
+    let dry = fleet.run(&["cache", "purge", "/cached", "--dry-run"]).exits(0);
+    assert!(dry.said().contains(r#"POST /v1/cache/purge {"path":"/cached"}"#), "{}", dry.said());
+    fleet.run(&["cache", "purge", "/cached", "--host", "other.org", "--yes", "--reason", "test"]).exits(0);
+    assert_eq!(paths.map(served), [0, 0, 0]);
+    // Without a terminal and without --yes nothing is done.
+    fleet.run(&["cache", "purge", "/cached", "--reason", "test"]).exits(5);
+    assert_eq!(paths.map(served), [0, 0, 0]);
+    fleet.run(&["cache", "purge", "/cached", "--host", "test", "--yes", "--reason", "wrong release"]).exits(0);
+    assert_eq!(paths.map(served), [1, 1, 0]);
+    // Everything of all hosts wants the word typed.
+    fleet.run(&["cache", "purge", "/", "--yes", "--reason", "test"]).exits(5);
+    fleet.run(&["cache", "purge", "/", "--confirm", "*/", "--reason", "test"]).exits(0);
+    assert_eq!(paths.map(served), [1, 1, 1]);
+    fleet.run(&["cache", "purge", "cached", "--yes"]).exits(2).says("does not begin with /");
+    fleet.run(&["audit"]).exits(0).says("wrong release");
+    let events = agent.get("/v1/events").to_string();
+    assert!(events.contains("2 cached responses forgotten"), "{events}");
+}
+
 #[test]
 fn two_consoles_see_each_other() {
     let apps = apps();

@@ -1,11 +1,13 @@
 //! What goes wrong: each is said, and leaves the node as it was.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::double::{LONG, Mode, Place};
+use super::double::{LBDECK, LONG, Mode, Place};
 use crate::support::fleet::Fleet;
 use crate::support::sshd::SshdOptions;
 use crate::support::wait::until;
@@ -27,6 +29,29 @@ fn a_build_that_never_answers_is_rolled_back_and_the_old_one_serves() {
         "the build that served serves again"
     );
     assert_eq!(place.files(), before.1);
+}
+
+/// The supervisor ends with all that came of it, told or not: here a new process that an upgrade has just started.
+#[test]
+fn stopping_leaves_no_process_behind() {
+    let place = Place::new();
+    place.install(&place.build("1.0.0", Mode::Serves, 0)).exits(0);
+    // The next process of this path says nothing, for ever.
+    let program = place.prefix().join("lib/lbdeck");
+    fs::remove_file(&program).unwrap();
+    fs::copy(place.build("1.1.0", Mode::NeverAnswers, 0), &program).unwrap();
+    let runs = || -> Vec<String> {
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let words = all.filter_map(|p| fs::read_to_string(p.path().join("cmdline")).ok());
+        words.filter(|words| words.contains(place.prefix().to_str().unwrap())).collect()
+    };
+    let before = runs().len();
+    let mut upgrade = UnixStream::connect(place.prefix().join("run/agent.sock")).unwrap();
+    upgrade.write_all(b"POST /v1/upgrade HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").unwrap();
+    until("the new process", LONG, || (runs().len() > before).then_some(()));
+    let stopped = Command::new(LBDECK).args(["agent", "supervise", "stop", "--prefix"]).arg(place.prefix()).output().unwrap();
+    assert!(stopped.status.success(), "{stopped:?}");
+    assert_eq!(runs(), Vec::<String>::new());
 }
 
 #[test]

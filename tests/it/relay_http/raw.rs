@@ -2,10 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::servers::{Nginx, Scripted, read_head};
 use crate::support::relay::{Relay, Setting};
+use crate::support::wait;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -324,13 +326,69 @@ fn an_upgraded_connection_is_copied_both_ways_until_both_ends_close() {
 #[test]
 fn a_client_that_has_closed_its_half_still_gets_its_answer() {
     let server = Scripted::answering(OK, false);
-    let relay = Setting::to(vec![server.target()]).start();
+    let relay = Setting { abort_on_close: false, ..Setting::to(vec![server.target()]) }.start();
     let mut client = connect(&relay);
     client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("\r\n\r\nok"), "{answer:?}");
+}
+
+/// A server that says what it saw when its client went away before the answer, or after its beginning.
+fn watching(begin: &'static str) -> (Scripted, mpsc::Receiver<bool>) {
+    let (tell, told) = mpsc::channel();
+    let server = Scripted::start(move |stream, seen| {
+        if read_head(stream, seen) {
+            stream.write_all(begin.as_bytes()).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut byte = [0];
+            // Nothing, or a reset.
+            let gone = match stream.read(&mut byte) {
+                Ok(n) => n == 0,
+                Err(e) => !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+            };
+            let _ = tell.send(gone);
+        }
+    });
+    (server, told)
+}
+
+#[test]
+fn a_client_that_vanishes_ends_its_request_at_the_server() {
+    for begin in ["", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n.\r\n"] {
+        let (server, told) = watching(begin);
+        let relay = Setting { server_timeout: Duration::from_secs(60), ..Setting::to(vec![server.target()]) }.start();
+        let mut client = connect(&relay);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        wait::until("the request", Duration::from_secs(20), || server.seen().contains("GET /").then_some(()));
+        if !begin.is_empty() {
+            read_until(&mut client, ".\r\n");
+        }
+        drop(client);
+        assert!(told.recv_timeout(Duration::from_secs(30)).unwrap(), "the server was left alone after {begin:?}");
+    }
+}
+
+#[test]
+fn what_must_not_be_done_twice_is_not_cut_short_and_what_is_pipelined_is_no_end() {
+    let server = Scripted::start(|stream, seen| {
+        while read_head(stream, seen) {
+            if stream.write_all(OK.as_bytes()).is_err() {
+                return;
+            }
+            seen.lock().unwrap().extend(b"[answered]");
+        }
+    });
+    let relay = Setting::to(vec![server.target()]).start();
+    let mut client = connect(&relay);
+    client.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("ok"), "{answer:?}");
+    let answers = talk(&relay, b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// `GET /` answers `200` with the server's name, `/hold` streams a chunk every 20 ms until `release` or until the client
-/// is gone, `/health` answers 200 or 503 as told. One thread a connection; ends with the value.
+/// is gone, paths with `/cached` may be cached, `/health` answers 200 or 503 as told. One thread a connection; ends with the value.
 pub struct App {
     pub name: String,
     pub addr: SocketAddr,
@@ -120,8 +120,9 @@ fn answer(mut stream: &TcpStream, path: &str, shared: &Shared) -> bool {
         return ended.is_ok();
     }
     let body = format!("{}\n", shared.name);
+    let kept = if path.contains("/cached") { "Cache-Control: max-age=600\r\n" } else { "" };
     shared.served.fetch_add(1, Ordering::SeqCst);
-    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).is_ok()
+    write!(stream, "HTTP/1.1 200 OK\r\n{kept}Content-Length: {}\r\n\r\n{body}", body.len()).is_ok()
 }
 
 fn hold(mut stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {

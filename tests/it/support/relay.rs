@@ -14,7 +14,7 @@ use lbdeck::agent::relay::http::forward::Connection;
 use lbdeck::agent::relay::http::http1::HeadLimits;
 use lbdeck::agent::relay::http::serve::serve_connection;
 use lbdeck::agent::relay::http::site::{ClientTimeouts, Http2Limits, Site};
-use lbdeck::agent::relay::http::upstream::{ServerAddress, Target};
+use lbdeck::agent::relay::http::upstream::{Idle, ServerAddress, Target};
 use lbdeck::agent::relay::listener::{Acceptor, ListenAddress, ListenSockets};
 use lbdeck::agent::relay::log::{AccessLog, Load};
 use lbdeck::agent::relay::metrics::Registry;
@@ -38,7 +38,7 @@ pub fn target(address: ServerAddress) -> Target {
         tls: None,
         http2: false,
         connect_timeout: Duration::from_secs(2),
-        idle_timeout: Duration::from_secs(30),
+        idle: Idle { timeout: Duration::from_secs(30), max: None, purge_delay: Duration::from_secs(5), count: Arc::default() },
     }
 }
 
@@ -111,6 +111,7 @@ pub struct Setting {
     pub heads: HeadLimits,
     pub body_limit: u64,
     pub timeouts: ClientTimeouts,
+    pub abort_on_close: bool,
     pub http2: Http2Limits,
     pub server_timeout: Duration,
     pub retries: u32,
@@ -142,6 +143,7 @@ impl Setting {
             heads: HeadLimits::default(),
             body_limit: u64::MAX,
             timeouts: ClientTimeouts::default(),
+            abort_on_close: true,
             http2: Http2Limits::default(),
             server_timeout: Duration::from_secs(10),
             retries: 2,
@@ -190,6 +192,7 @@ impl Setting {
             heads: self.heads,
             body_limit: self.body_limit,
             timeouts: self.timeouts,
+            abort_on_close: self.abort_on_close,
             http2: self.http2,
             route_protection: router.routes().iter().map(|r| r.protect.as_ref().map(protection)).collect(),
             caches: router.routes().iter().map(|r| r.cache.clone().map(Cache::new)).collect(),

@@ -67,6 +67,8 @@ pub struct ListenerConfig {
     /// Networks whose connections must begin with a PROXY protocol header; others must not. Empty = nobody sends one.
     pub proxy_protocol_from: Vec<IpNet>,
     pub timeouts: ListenerTimeouts,
+    /// A client that closes before it has its response ends the request at the server too, where its method may be repeated.
+    pub abort_on_close: bool,
     pub tls: Option<TerminateConfig>,
     pub routes: route::Routes,
     pub protect: protect::Protect,
@@ -93,7 +95,7 @@ impl ListenerTimeouts {
     }
 }
 
-const KEYS: &[&str] = &["name", "mode", "bind", "pool", "maxconn", "proxy_protocol_from", "timeouts"];
+const KEYS: &[&str] = &["name", "mode", "bind", "pool", "maxconn", "proxy_protocol_from", "timeouts", "abort_on_close"];
 /// UDP has no end of a connection to count by: without a limit, one sender of forged addresses takes all memory.
 const UDP_SESSIONS: usize = 10_000;
 
@@ -144,6 +146,7 @@ fn read_listener(reader: &mut Reader<'_>, section: Section<'_>, pools: &PoolName
             .get("proxy_protocol_from")
             .map_or_else(Vec::new, |n| value::networks(reader, n, "proxy_protocol_from")),
         timeouts,
+        abort_on_close: section.get("abort_on_close").and_then(|n| reader.boolean(n, "abort_on_close")).unwrap_or(true),
         tls: tls::read_listener(reader, section, mode),
         routes,
         protect: protect::read(reader, section),
@@ -151,7 +154,7 @@ fn read_listener(reader: &mut Reader<'_>, section: Section<'_>, pools: &PoolName
         log: log::read(reader, section),
     };
     if mode != Mode::Http {
-        for key in [route::KEYS, content::KEYS].concat() {
+        for key in [route::KEYS, content::KEYS, &["abort_on_close"]].concat() {
             if section.get(key).is_some() {
                 let what = format!("'{key}' needs mode: http; listener '{}' has mode: {}", listener.name, mode.word());
                 reader.error(section.key_place(key), what, None);

@@ -29,6 +29,7 @@ pub struct PoolConfig {
     /// How long a server that came up or was made ready takes to reach its full weight.
     pub slowstart: Option<Duration>,
     pub retries: RetryConfig,
+    pub idle_connections: IdleConfig,
     pub timeouts: PoolTimeouts,
     /// A PROXY protocol header is the first that servers get.
     pub proxy_protocol: Option<ProxyVersion>,
@@ -51,6 +52,7 @@ impl PoolConfig {
             queue: QueueConfig::default(),
             slowstart: None,
             retries: RetryConfig::default(),
+            idle_connections: IdleConfig::default(),
             timeouts: PoolTimeouts::default(),
             proxy_protocol: None,
             tls: None,
@@ -195,6 +197,21 @@ impl Default for RetryConfig {
     }
 }
 
+/// Connections of HTTP/1.1 to servers that wait for another request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdleConfig {
+    /// Of each server, over all threads; None = no limit, 0 = none are kept.
+    pub max: Option<u32>,
+    /// So often half of those are closed that were not needed meanwhile.
+    pub purge_delay: Duration,
+}
+
+impl Default for IdleConfig {
+    fn default() -> Self {
+        Self { max: None, purge_delay: Duration::from_secs(5) }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolTimeouts {
     /// For a connection to a server to be established, TLS included.
@@ -222,6 +239,7 @@ const KEYS: &[&str] = &[
     "queue",
     "slowstart",
     "retries",
+    "idle_connections",
     "timeouts",
     "proxy_protocol",
     "http2",
@@ -270,6 +288,12 @@ fn read_pool(reader: &mut Reader<'_>, section: Section<'_>) -> Option<PoolConfig
     if let Some(node) = section.get("retries") {
         read_retries(reader, node, &mut pool.retries);
     }
+    if let Some(node) = section.get("idle_connections")
+        && let Some(idle) = reader.keys(node, "idle_connections", &[&["max", "purge_delay"]])
+    {
+        pool.idle_connections.max = idle.get("max").and_then(|n| reader.number(n, "max", 0..=10_000_000)).map(|n| n as u32);
+        value::duration(reader, idle, "purge_delay", Duration::from_secs(1), &mut pool.idle_connections.purge_delay);
+    }
     if let Some(node) = section.get("timeouts")
         && let Some(timeouts) = reader.keys(node, "timeouts", &[&["connect", "server", "idle"]])
     {
@@ -282,6 +306,10 @@ fn read_pool(reader: &mut Reader<'_>, section: Section<'_>) -> Option<PoolConfig
     pool.http2 = section.get("http2").and_then(|n| reader.boolean(n, "http2")).unwrap_or(false);
     pool.tls = tls::read_pool(reader, section, mode, pool.http2);
     pool.servers = read_servers(reader, section, &name, pool.check.is_some());
+    if mode != Mode::Http && section.get("idle_connections").is_some() {
+        let what = format!("'idle_connections' has no meaning for mode: {}", mode.word());
+        reader.error(section.key_place("idle_connections"), what, None);
+    }
     if mode == Mode::Udp {
         for key in
             ["retries", "queue", "proxy_protocol", "http2"].iter().chain(tls::POOL_KEYS).filter(|k| section.get(k).is_some())

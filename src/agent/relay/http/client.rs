@@ -1,5 +1,7 @@
 //! How responses reach a client, over HTTP/1.1 or HTTP/2: those of servers and those that the relay makes itself.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use ::http::{Method, Version};
@@ -82,6 +84,16 @@ pub fn inform(
 }
 
 impl ClientStream {
+    /// Ready when the client has gone away. What it sends meanwhile (its next request) is kept, and then nothing more is seen.
+    pub async fn gone(&mut self) {
+        poll_fn(|cx| match (&mut self.side, &mut self.respond) {
+            (Side::H1(side), _) => side.poll_gone(cx),
+            (Side::H2(_), Some(respond)) => respond.poll_reset(cx).map(|_| ()),
+            (Side::H2(_), None) => Poll::Pending,
+        })
+        .await;
+    }
+
     /// Sends a response of the relay's own, whole.
     ///
     /// # Errors

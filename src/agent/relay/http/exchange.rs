@@ -228,6 +228,8 @@ pub struct Exchange<'a> {
     /// The stream of a client of HTTP/2, until the head of the response is sent: tells when the client has reset it.
     pub respond: Option<&'a mut h2::server::SendResponse<bytes::Bytes>>,
     pub server: ServerHalf,
+    /// A client that has closed ends it.
+    pub watched: bool,
     pub deadline: &'a mut Deadline,
     pub patience: Patience,
     request: Copy,
@@ -247,6 +249,7 @@ impl<'a> Exchange<'a> {
             client,
             respond: None,
             server,
+            watched: false,
             deadline,
             patience,
             request: Copy::new(request_limit),
@@ -285,6 +288,14 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Whether the client has gone away although it has not got its response.
+    fn client_is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.client {
+            Side::H1(side) if self.watched && self.request.phase == Phase::Done => side.poll_gone(cx).is_ready(),
+            _ => false,
+        }
+    }
+
     fn poll_deadline(&mut self, cx: &mut Context<'_>, moved: bool, on_client: bool) -> Poll<ExchangeError> {
         let silence = if on_client { self.patience.client } else { self.patience.server };
         if moved {
@@ -310,6 +321,9 @@ impl<'a> Exchange<'a> {
             }
             if let Poll::Ready(head) = self.server.poll_head(cx, method, limits, head) {
                 return Poll::Ready(head.map_err(ExchangeError::Server));
+            }
+            if self.client_is_gone(cx) {
+                return Poll::Ready(Err(ExchangeError::Client(SideError::Truncated)));
             }
             if let Some(respond) = &mut self.respond
                 && let Poll::Ready(reset) = respond.poll_reset(cx)
@@ -341,6 +355,9 @@ impl<'a> Exchange<'a> {
             }
             if let Err(e) = self.poll_request(cx) {
                 return Poll::Ready(Err(e));
+            }
+            if self.client_is_gone(cx) {
+                return Poll::Ready(Err(ExchangeError::Client(SideError::Truncated)));
             }
             moved |= (self.request.passed, self.response.passed) != before;
             let on_client = self.client.has_output();

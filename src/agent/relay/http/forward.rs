@@ -21,7 +21,7 @@ use super::own::{Own, edit_response, from_memory, own, page, vars};
 use super::side::{H2Side, Side, SideError};
 use super::site::Site;
 use super::story::{Ended, Told};
-use super::upgrade::{TunnelEnd, tunnel};
+use super::upgrade::{Passed, TunnelEnd, tunnel};
 use super::upstream::{self, ConnectError, Ready};
 use crate::agent::relay::content::compress::{self, Encoder};
 use crate::agent::relay::deadline::Deadline;
@@ -243,7 +243,17 @@ async fn forward<B: Backend>(
     loop {
         let started = Instant::now();
         let ask = Ask { request: request.head, client: request.told.client, tls: connection.tls, tried: &tried };
-        let mut lease = match backend.pick(ask).await {
+        let watched = site.abort_on_close && request.head.method.is_idempotent();
+        let picked = tokio::select! {
+            biased;
+            picked = backend.pick(ask) => picked,
+            () = request.client.gone(), if watched => {
+                request.told.queue = Some(started.elapsed());
+                request.told.ended = Ended::CLIENT_QUEUE;
+                return After::Abort;
+            }
+        };
+        let mut lease = match picked {
             Ok(lease) => lease,
             Err(error) => {
                 let ended = if error == NoServer::Down { Ended::SERVER_CONNECT } else { Ended::QUEUE_TIMEOUT };
@@ -263,7 +273,15 @@ async fn forward<B: Backend>(
         // What cannot be repeated does not go over a connection that the server may be closing right now.
         let fresh =
             request.told.retries > 0 || !(request.head.method.is_idempotent() || request.framing.body == BodyLength::None);
-        let failed = match upstream::connect(lease.target(), &preamble, fresh).await {
+        let connected = tokio::select! {
+            biased;
+            connected = upstream::connect(lease.target(), &preamble, fresh) => connected,
+            () = request.client.gone(), if watched => {
+                request.told.ended = Ended::CLIENT_CONNECT;
+                return After::Abort;
+            }
+        };
+        let failed = match connected {
             Ok(ready) => {
                 request.told.connect = Some(picked.elapsed());
                 let attempt =
@@ -385,6 +403,7 @@ async fn attempt<B: Backend>(
     let ClientStream { side, respond } = &mut *request.client;
     let mut exchange = Exchange::new(side, half, request.deadline, patience, site.body_limit);
     exchange.respond = respond.as_mut();
+    exchange.watched = site.abort_on_close && request.head.method.is_idempotent();
     let meta = loop {
         let meta = match exchange.head(&request.head.method, &site.heads, request.response).await {
             Ok(meta) => meta,
@@ -568,14 +587,16 @@ async fn upgraded<B: Backend>(
         expect_continue: false,
     };
     write::response(client.output.bytes(), request.response, &framing);
-    let (end, sent, received) = tunnel(client, &mut server, request.deadline, site.timeouts.tunnel).await;
-    request.told.received = sent;
-    request.told.bytes += received;
-    lease.passed(sent, received);
+    let mut passed = Passed::default();
+    let end = tunnel(client, &mut server, request.deadline, site.timeouts.tunnel, &mut passed).await;
+    request.told.received = passed.sent;
+    request.told.bytes += passed.received;
+    lease.passed(passed.sent, passed.received);
     request.told.ended = match end {
         TunnelEnd::Closed => Ended::NORMAL,
         TunnelEnd::Silent => Ended::CLIENT_DATA_TIMEOUT,
-        TunnelEnd::Failed => Ended::CLIENT_DATA,
+        TunnelEnd::ClientFailed => Ended::CLIENT_DATA,
+        TunnelEnd::ServerFailed => Ended::SERVER_DATA,
     };
     After::Abort
 }

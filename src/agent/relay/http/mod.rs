@@ -14,6 +14,7 @@ mod own;
 pub mod serve;
 pub mod side;
 pub mod site;
+pub mod spare;
 pub mod story;
 pub mod upgrade;
 pub mod upstream;

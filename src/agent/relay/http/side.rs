@@ -66,6 +66,18 @@ impl H1Side {
         }
     }
 
+    /// Ready when the peer has closed or its connection has failed. What it sends meanwhile is kept for later; nothing is seen behind that.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.closed && self.input.is_empty() {
+            match ready!(self.poll_read(cx, BUFFER_SIZE)) {
+                Ok(true) => return Poll::Pending,
+                Ok(false) => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        if self.closed { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Reads once into the input; false at the end of the stream.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<bool>> {
         let count = ready!(self.input.poll_read(&mut self.stream, cx, most))?;

@@ -64,6 +64,8 @@ pub struct Site<B> {
     /// Bytes that the body of a request may have.
     pub body_limit: u64,
     pub timeouts: ClientTimeouts,
+    /// A client that closes before it has its response ends the request at the server too, where its method may be repeated.
+    pub abort_on_close: bool,
     pub http2: Http2Limits,
     pub router: Arc<Router>,
     /// By the place of a route.

@@ -11,6 +11,8 @@ use super::site::Began;
 pub struct Ended(pub u8, pub u8);
 
 impl Ended {
+    /// An operator or the end of the relay ended it.
+    pub const KILLED: Self = Self(b'K', b'D');
     pub const NORMAL: Self = Self(b'-', b'-');
     /// The relay answered by itself, as configured.
     pub const LOCAL: Self = Self(b'L', b'R');
@@ -24,6 +26,10 @@ impl Ended {
     pub const CLIENT_DATA_TIMEOUT: Self = Self(b'c', b'D');
     /// The client went away before the server answered.
     pub const CLIENT_HEADERS: Self = Self(b'C', b'H');
+    /// The client went away while its request waited for a server.
+    pub const CLIENT_QUEUE: Self = Self(b'C', b'Q');
+    /// The client went away before there was a connection to the server.
+    pub const CLIENT_CONNECT: Self = Self(b'C', b'C');
     pub const SERVER_CONNECT: Self = Self(b'S', b'C');
     pub const SERVER_CONNECT_TIMEOUT: Self = Self(b's', b'C');
     pub const SERVER_HEADERS: Self = Self(b'S', b'H');

@@ -1,7 +1,6 @@
 //! After a 101 both connections carry another protocol (WebSocket): bytes are copied both ways until both sides have ended.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,8 +19,25 @@ pub enum TunnelEnd {
     Closed,
     /// Nothing came from either side for too long.
     Silent,
-    /// One of the connections failed.
-    Failed,
+    /// The connection to the client failed.
+    ClientFailed,
+    /// The connection to the server failed.
+    ServerFailed,
+}
+
+/// Which of the two connections of a way failed.
+enum Broke {
+    From,
+    To,
+}
+
+/// Bytes that were passed on so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// From the client to the server.
+    pub sent: u64,
+    /// From the server to the client.
+    pub received: u64,
 }
 
 #[derive(Debug, Default)]
@@ -34,56 +50,57 @@ struct Way {
 }
 
 impl Way {
-    fn poll(&mut self, from: &mut H1Side, to: &mut H1Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(&mut self, from: &mut H1Side, to: &mut H1Side, cx: &mut Context<'_>) -> Poll<Result<(), Broke>> {
         while !self.ended {
             // What was put there before the tunnel began: the head of the 101.
-            ready!(to.output.poll_write(&mut to.stream, cx))?;
+            ready!(to.output.poll_write(&mut to.stream, cx)).map_err(|_| Broke::To)?;
             while !from.input.is_empty() {
-                let count = ready!(Pin::new(&mut to.stream).poll_write(cx, from.input.data()))?;
+                let count = ready!(Pin::new(&mut to.stream).poll_write(cx, from.input.data())).map_err(|_| Broke::To)?;
                 if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    return Poll::Ready(Err(Broke::To));
                 }
                 self.passed += count as u64;
                 self.unflushed = true;
                 from.input.consume(count);
             }
             if self.unflushed {
-                ready!(Pin::new(&mut to.stream).poll_flush(cx))?;
+                ready!(Pin::new(&mut to.stream).poll_flush(cx)).map_err(|_| Broke::To)?;
                 self.unflushed = false;
             }
             if from.closed {
-                ready!(Pin::new(&mut to.stream).poll_shutdown(cx))?;
+                ready!(Pin::new(&mut to.stream).poll_shutdown(cx)).map_err(|_| Broke::To)?;
                 self.ended = true;
             } else {
-                ready!(from.poll_read(cx, BUFFER_SIZE))?;
+                ready!(from.poll_read(cx, BUFFER_SIZE)).map_err(|_| Broke::From)?;
             }
         }
         Poll::Ready(Ok(()))
     }
 }
 
-/// Copies both ways; returns bytes from the client and to the client as well.
+/// Copies both ways. `passed` is true at every moment: a session may be ended from outside.
 pub async fn tunnel(
     client: &mut H1Side,
     server: &mut H1Side,
     deadline: &mut Deadline,
     silence: Duration,
-) -> (TunnelEnd, u64, u64) {
+    passed: &mut Passed,
+) -> TunnelEnd {
     let (mut up, mut down) = (Way::default(), Way::default());
     let mut moved = true;
-    let end = poll_fn(|cx| {
-        let before = (up.passed, down.passed);
+    poll_fn(|cx| {
         let (sent, received) = (up.poll(client, server, cx), down.poll(server, client, cx));
+        let before = std::mem::replace(passed, Passed { sent: up.passed, received: down.passed });
         match (sent, received) {
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(TunnelEnd::Failed),
+            (Poll::Ready(Err(Broke::From)), _) | (_, Poll::Ready(Err(Broke::To))) => return Poll::Ready(TunnelEnd::ClientFailed),
+            (Poll::Ready(Err(Broke::To)), _) | (_, Poll::Ready(Err(Broke::From))) => return Poll::Ready(TunnelEnd::ServerFailed),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(TunnelEnd::Closed),
             (Poll::Pending, _) | (_, Poll::Pending) => {}
         }
-        if std::mem::take(&mut moved) || before != (up.passed, down.passed) {
+        if std::mem::take(&mut moved) || before != *passed {
             deadline.set(Instant::now(), silence);
         }
         deadline.poll_expired(cx).map(|()| TunnelEnd::Silent)
     })
-    .await;
-    (end, up.passed, down.passed)
+    .await
 }

@@ -16,6 +16,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::side::H1Side;
+pub use super::spare::Idle;
+use super::spare::{Counted, Kept, Spare};
 use crate::agent::relay::buffer::Input;
 use crate::agent::relay::stream::{Socket, Stream};
 use crate::agent::relay::tls::connect::TlsToServer;
@@ -38,8 +40,7 @@ pub struct Target {
     pub http2: bool,
     /// For TCP and TLS together.
     pub connect_timeout: Duration,
-    /// How long a connection without a request is kept; zero keeps none.
-    pub idle_timeout: Duration,
+    pub idle: Idle,
 }
 
 /// Why there is no connection to a server.
@@ -77,13 +78,6 @@ pub struct H2Ready {
     closed: Rc<Cell<bool>>,
 }
 
-#[derive(Debug)]
-struct Kept {
-    stream: Stream,
-    since: Instant,
-    timeout: Duration,
-}
-
 struct KeptH2 {
     send: h2::client::SendRequest<Bytes>,
     streams: Rc<Cell<usize>>,
@@ -104,12 +98,12 @@ impl Drop for Place {
 
 #[derive(Default)]
 struct Pools {
-    h1: HashMap<u64, Vec<Kept>>,
+    h1: HashMap<u64, Spare>,
     h2: HashMap<u64, Vec<KeptH2>>,
 }
 
 /// How often kept connections are looked through. Those that are too old are not used in between either.
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP: Duration = Duration::from_secs(1);
 
 thread_local! {
     static SWEEPING: Cell<bool> = const { Cell::new(false) };
@@ -177,7 +171,7 @@ async fn take(id: u64) -> Option<Stream> {
         let mut kept = POOLS.with_borrow_mut(|pools| pools.h1.get_mut(&id)?.pop())?;
         // Costs no system call unless something has happened: the reactor knows.
         let quiet = poll_fn(|cx| Poll::Ready(Input::new().poll_read(&mut kept.stream, cx, 1).is_pending())).await;
-        if quiet && kept.since.elapsed() < kept.timeout {
+        if quiet && !kept.is_old(Instant::now()) {
             return Some(kept.stream);
         }
     }
@@ -185,12 +179,16 @@ async fn take(id: u64) -> Option<Stream> {
 
 /// Keeps a connection for the next request. It must have nothing left to read or write.
 pub fn keep(target: &Target, side: H1Side) {
-    if target.idle_timeout.is_zero() || side.closed || !side.input.is_empty() || !side.output.is_empty() {
+    if target.idle.timeout.is_zero() || side.closed || !side.input.is_empty() || !side.output.is_empty() {
         return;
     }
+    let Some(counted) = Counted::new(&target.idle) else { return };
     start_sweeping();
-    let kept = Kept { stream: side.stream, since: Instant::now(), timeout: target.idle_timeout };
-    POOLS.with_borrow_mut(|pools| pools.h1.entry(target.id).or_default().push(kept));
+    let kept = Kept::new(side.stream, counted, target.idle.timeout);
+    POOLS.with_borrow_mut(|pools| {
+        let spare = pools.h1.entry(target.id).or_insert_with(|| Spare::new(&target.idle));
+        spare.push(kept, target.idle.purge_delay);
+    });
 }
 
 fn take_h2(id: u64) -> Option<H2Ready> {
@@ -228,7 +226,7 @@ async fn start_h2(target: &Target, stream: Stream, share: bool) -> Result<Ready,
             streams: Rc::clone(&streams),
             closed: Rc::clone(&closed),
             since: Instant::now(),
-            timeout: target.idle_timeout,
+            timeout: target.idle.timeout,
         };
         POOLS.with_borrow_mut(|pools| pools.h2.entry(target.id).or_default().push(kept));
     }
@@ -252,9 +250,10 @@ fn start_sweeping() {
 /// Closes what was kept too long on this thread.
 fn sweep() {
     POOLS.with_borrow_mut(|pools| {
-        pools.h1.retain(|_, kept| {
-            kept.retain(|k| k.since.elapsed() < k.timeout);
-            !kept.is_empty()
+        let now = Instant::now();
+        pools.h1.retain(|_, spare| {
+            spare.purge(now);
+            !spare.is_empty()
         });
         pools.h2.retain(|_, kept| {
             kept.retain(|k| !k.closed.get() && (k.streams.get() > 0 || k.since.elapsed() < k.timeout));
@@ -265,5 +264,5 @@ fn sweep() {
 
 /// Connections to servers that this thread keeps without a request.
 pub fn kept() -> usize {
-    POOLS.with_borrow(|pools| pools.h1.values().map(Vec::len).sum::<usize>() + pools.h2.values().map(Vec::len).sum::<usize>())
+    POOLS.with_borrow(|pools| pools.h1.values().map(Spare::len).sum::<usize>() + pools.h2.values().map(Vec::len).sum::<usize>())
 }

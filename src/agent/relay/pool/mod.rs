@@ -168,6 +168,11 @@ impl Pool {
         self.set.load().config.clone()
     }
 
+    /// Requests and sessions in progress on all servers.
+    pub fn in_use(&self) -> u32 {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
     pub fn queue(&self) -> &Queue {
         &self.queue
     }

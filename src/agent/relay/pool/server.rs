@@ -69,8 +69,8 @@ pub struct ServerStats {
     /// Answers by class, 1xx to 5xx.
     pub answers: [AtomicU64; 5],
     pub retries: AtomicU64,
-    /// Kept connections without a request.
-    pub idle: AtomicI64,
+    /// Kept connections of HTTP/1.1 without a request.
+    pub idle: Arc<AtomicI64>,
     /// Of sessions.
     rate: Rate,
 }

@@ -18,8 +18,12 @@ use tokio::time::Instant;
 use super::backend::{Held, ThreadPool};
 use super::deadline::Deadline;
 use super::http::backend::{Lease, ServerOutcome};
+use super::http::story::Ended;
+use super::http::upgrade::Passed;
+use super::http::upstream::ConnectError;
 use super::pool::Request;
 use super::session::{Closing, Session, Sessions};
+use super::session_log::{SessionLog, Story};
 
 /// The largest datagram.
 const DATAGRAM: usize = 65_535;
@@ -41,6 +45,7 @@ pub struct UdpSite {
     /// Room for sessions over all threads.
     pub room: Option<Arc<Semaphore>>,
     pub closing: Rc<Closing>,
+    pub log: Option<Rc<SessionLog>>,
 }
 
 struct Flow {
@@ -98,25 +103,51 @@ fn open(socket: &Rc<UdpSocket>, site: &Rc<UdpSite>, flows: &Flows, client: Socke
         },
         None => None,
     };
-    let Ok(mut held) = site.pool.take(&Request::from(client.ip())) else { return };
+    let mut story = Story::begin(site.log.as_ref(), Some(client), false);
+    let held = match site.pool.take(&Request::from(client.ip())) {
+        Ok(held) => held,
+        Err(why) => return story.refused(why),
+    };
+    story.queue = Some(Duration::ZERO);
+    story.server = Some(held.lease().server.clone());
     let server = match connect(held.lease().address, first) {
         Ok(server) => server,
         Err(error) => {
             tracing::debug!(server = %held.place(), %error, "no socket for a session of UDP");
-            held.note(ServerOutcome::ConnectFailed);
+            let error = ConnectError::from(error);
+            story.unreachable(&error);
+            if !error.is_own() {
+                let mut held = held;
+                held.note(ServerOutcome::ConnectFailed);
+            }
             return;
         }
     };
+    story.connect = Some(Duration::ZERO);
     let flow = Rc::new(Flow { server, last: Cell::new(Instant::now()), passed: Cell::new((first.len() as u64, 0)) });
     flows.borrow_mut().insert(client, flow.clone());
     let (socket, site) = (socket.clone(), site.clone());
     let remove = Remove { flows: flows.clone(), client };
     tokio::task::spawn_local(async move {
         let (listener, closing) = (site.listener.clone(), site.closing.clone());
-        let answers = |session| answer(socket, flow, client, site.silence, session, held);
+        let told = Told { flow: flow.clone(), story };
+        let answers = |session| answer(socket, flow, client, site.silence, session, held, told);
         Sessions::here().run(listener, Some(client), closing, answers).await;
         drop((remove, permit));
     });
+}
+
+/// What is told of a session however it ends.
+struct Told {
+    flow: Rc<Flow>,
+    story: Story,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let (sent, received) = self.flow.passed.get();
+        self.story.passed = Passed { sent, received };
+    }
 }
 
 /// Forgets a session however it ends.
@@ -152,8 +183,11 @@ async fn answer(
     client: SocketAddr,
     silence: Duration,
     session: Rc<Session>,
-    mut held: Held,
+    held: Held,
+    mut told: Told,
 ) {
+    // Given back before the line is written.
+    let mut held = held;
     session.set_server(Some(held.place()));
     let mut deadline = Deadline::after(silence);
     let ended: io::Result<()> = poll_fn(|cx| {
@@ -181,10 +215,14 @@ async fn answer(
     })
     .await;
     match ended {
-        Ok(()) => held.established(),
+        Ok(()) => {
+            held.established();
+            told.story.ended = Ended::NORMAL;
+        }
         // Nobody listens at the server's port.
-        Err(_) => held.note(ServerOutcome::ConnectFailed),
+        Err(_) => {
+            held.note(ServerOutcome::ConnectFailed);
+            told.story.ended = Ended::SERVER_CONNECT;
+        }
     }
-    let (sent, received) = flow.passed.get();
-    held.passed(sent, received);
 }
