@@ -18,6 +18,7 @@ use lbdeck::engine::haproxy::parse::{
 use lbdeck::engine::haproxy::{Known, Picture};
 use lbdeck::engine::relay::{Reading, observation};
 use lbdeck::model::{Fields, NodeReading};
+use lbdeck::ops::agent::elf as headers;
 use lbdeck::transport::ssh::config::parse as ssh_config_file;
 
 pub type Target = (&'static str, fn(&[u8]));
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("relay_snapshot", relay_snapshot),
     ("proxy_protocol", proxy),
     ("relay_config", relay_config),
+    ("elf", elf),
 ];
 
 /// Nothing that reaches a screen may hold a control character.
@@ -63,6 +65,15 @@ pub fn stats_csv(bytes: &[u8]) {
     known.learn(&table, &picture.pools);
     let again = Picture::of(&table, None, &known);
     assert_eq!(format!("{again:?}"), format!("{picture:?}"));
+}
+
+pub fn elf(bytes: &[u8]) {
+    let Ok(read) = headers::parse(bytes) else { return };
+    is_shown(&read.machine);
+    assert!(bytes.starts_with(b"\x7fELF") && headers::runs_on(&read.machine, &read.machine));
+    // What stands behind the headers changes nothing.
+    let longer = [bytes, &[0xff; 64]].concat();
+    assert_eq!(headers::parse(&longer).as_ref().map(|elf| &elf.machine), Ok(&read.machine));
 }
 
 pub fn relay_snapshot(bytes: &[u8]) {

@@ -19,7 +19,7 @@ use super::handover::{self, HandoverError, Notify, Parcel, Takeover};
 use super::leases::{LeaseFolder, Leases, Places};
 use super::plane::{HandedSocket, PlaneError, Planes};
 use super::relay::serving;
-use super::state::{State, StateError};
+use super::state::{State, StateError, StateLock};
 use super::tls::{self, TlsError, TlsFiles};
 
 /// A takeover is read within this.
@@ -29,6 +29,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// Names of the control API's sockets in a handover.
 const UNIX_DOOR: &str = "control unix";
 const TCP_DOOR: &str = "control tcp";
+/// Name of the lock of the state folder in a handover.
+const STATE_LOCK: &str = "state lock";
 
 /// How an agent is run.
 #[derive(Clone, Debug)]
@@ -120,6 +122,8 @@ pub fn raise_file_limit() {
 
 struct Agent {
     options: Options,
+    /// None once a new process has it: if that is killed, the one after it must not wait for this one.
+    lock: Option<StateLock>,
     control: Arc<Control>,
     leases: Arc<Leases>,
     upgrades: mpsc::Receiver<Upgrading>,
@@ -134,10 +138,12 @@ struct Agent {
 }
 
 impl Agent {
-    async fn start(options: Options, planes: Arc<dyn Planes>, parcel: Parcel) -> Result<Agent, AgentError> {
+    async fn start(options: Options, planes: Arc<dyn Planes>, mut parcel: Parcel) -> Result<Agent, AgentError> {
         let listen = |kind| signal(kind).map_err(system("listening for signals"));
         let (terminate, interrupt, hangup) =
             (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?, listen(SignalKind::hangup())?);
+        let handed = parcel.doors.iter().position(|(name, _)| name == STATE_LOCK).map(|at| parcel.doors.swap_remove(at));
+        let lock = handed.map_or_else(|| StateLock::take(&options.state_dir), |(_, fd)| Ok(StateLock::over(fd)))?;
         let (state, said) = State::open(&options.state_dir)?;
         let folder = LeaseFolder::new(options.lock_dir.clone(), &options.socket);
         let control = Control::new(planes, state, options.config.clone(), folder, handover::supervisor_name());
@@ -176,7 +182,20 @@ impl Agent {
         serving.spawn(async move { kept.run(stop).await });
         serving.spawn(control.clone().keep_health_until(stop_leases.subscribe()));
         serving.spawn(Notify.watchdog(stop_leases.subscribe()));
-        Ok(Agent { options, control, leases, upgrades, doors, stop_doors, stop_leases, serving, terminate, interrupt, hangup })
+        Ok(Agent {
+            options,
+            lock: Some(lock),
+            control,
+            leases,
+            upgrades,
+            doors,
+            stop_doors,
+            stop_leases,
+            serving,
+            terminate,
+            interrupt,
+            hangup,
+        })
     }
 
     async fn serve(mut self) -> Result<(), AgentError> {
@@ -195,6 +214,7 @@ impl Agent {
             Notify.reloading();
             match self.upgrade(&request).await {
                 Ok(done) => {
+                    self.lock = None;
                     Notify.main_pid(done.new_pid);
                     self.control.set_phase(Phase::Draining);
                     if let Some(answer) = request.answer {
@@ -246,7 +266,8 @@ impl Agent {
             Some(plane) => plane.sockets().map_err(system(copying))?,
             None => Vec::new(),
         };
-        let copies = self.doors.iter().map(|(name, fd)| Ok((name.clone(), fd.try_clone()?)));
+        let lock = self.lock.iter().map(|lock| Ok((STATE_LOCK.to_owned(), lock.copy()?)));
+        let copies = self.doors.iter().map(|(name, fd)| Ok((name.clone(), fd.try_clone()?))).chain(lock);
         let doors = copies.collect::<std::io::Result<_>>().map_err(system(copying))?;
         let parcel = Parcel { sockets, doors };
         let done = tokio::task::spawn_blocking(move || handover::hand_over(&program, &parcel, ready_within)).await;

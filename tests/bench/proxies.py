@@ -69,6 +69,8 @@ class Proxies(Setting):
         d = self.dir
         (d / "www").mkdir()
         (d / "www/1k").write_bytes(b"x" * 1024)
+        with open(d / "www/bulk", "wb") as file:
+            file.truncate(1 << 30)
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
              "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", d / "key", "-out", d / "cert"],
@@ -133,7 +135,7 @@ class Proxies(Setting):
             f" http-request set-header X-Forwarded-Host %[req.hdr(host)]\n bind 127.0.0.1:{ports['http']}\n"
             f" bind 127.0.0.1:{ports['tls']} ssl crt {self.dir}/pem alpn h2,http/1.1\n default_backend app\n"
             f"backend app\n mode http\n http-reuse always\n server s 127.0.0.1:{self.server}\n"
-            f"listen t\n mode tcp\n option tcplog\n bind 127.0.0.1:{ports['tcp']}\n server s 127.0.0.1:{self.server}\n"
+            f"listen t\n mode tcp\n option tcplog\n option splice-auto\n bind 127.0.0.1:{ports['tcp']}\n server s 127.0.0.1:{self.server}\n"
         )
         for pool in range(checked[0] if checked else 0):
             text += f"backend p{pool}\n mode http\n" + "".join(

@@ -52,6 +52,7 @@ const SEEDS: &[(&str, &[&[u8]])] = &[
             br#"{"hostname":"lb1","load":[0.1,0.2,0.3],"memory":{"total":100,"available":50},"disks":[{"mount":"/","total":10,"available":1}],"interfaces":[{"name":"eth0","bytes_in":5,"rate_in":2}],"conntrack":[1,2],"listening":[{"protocol":"tcp","address":"[::]:80","waiting":3}],"notes":["x"]}"#,
         ],
     ),
+    ("elf", &[ELF_64, ELF_32]),
     ("ssh_config", &[b"Host lb* !lb9\n  HostName %h.example\n  User=ops\n  IdentityFile \"~/.ssh/a b\"\n  ProxyJump ops@jump:2222,other\nMatch host x\n"]),
     (
         "relay_http",
@@ -75,6 +76,15 @@ const SEEDS: &[(&str, &[&[u8]])] = &[
         &[b"listeners:\n  - name: web\n    bind: [127.0.0.1:80, unix:/x]\n    pool: app\n    timeouts: {client: 5s}\npools:\n  - name: app\n    balance: uri\n    check: {path: /h, inter: 1s, status: [200-299]}\n    persistence: {cookie: {name: s}}\n    servers:\n      - {name: a, address: 10.0.0.1:80, weight: 3}\n"],
     ),
 ];
+
+/// A header of 64 bits, little-endian, and two program headers, the second of which names the loader of shared libraries.
+const ELF_64: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0\0\0\0\0\0\0\0\0\
+\x40\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x40\0\x38\0\x02\0\0\0\0\0\0\0\
+\x01\0\0\0\x05\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
+\x03\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+/// The same for 32 bits and big-endian, without program headers.
+const ELF_32: &[u8] =
+    b"\x7fELF\x01\x02\x01\0\0\0\0\0\0\0\0\0\0\x02\0\x08\0\0\0\x01\0\0\0\0\0\0\0\x34\0\0\0\0\0\0\0\0\0\x34\0\x20\0\0\0\0\0\0\0\0";
 
 /// Pieces that readers treat in a way of their own.
 const PIECES: &[&[u8]] = &[

@@ -1,5 +1,6 @@
 //! The relay as its operators see it: real connections through real listeners to small servers that say who they are.
 
+mod bulk;
 mod failing;
 mod idle;
 mod lines;

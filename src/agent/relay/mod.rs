@@ -27,6 +27,7 @@ pub mod runtime;
 pub mod serving;
 pub mod session;
 pub mod session_log;
+pub mod splice;
 pub mod stream;
 pub mod tcp;
 pub mod tls;

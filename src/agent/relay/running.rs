@@ -26,6 +26,7 @@ use super::rules::Rules;
 use super::runtime::Threads;
 use super::serving::{self, Change, ListenerCounts, ListenerParts, PoolParts, ThreadSocket, Watch};
 use super::session::{SessionView, Sessions};
+use super::splice;
 use super::tls::TlsError;
 use super::tls::connect::TlsToServer;
 use super::tls::terminate::{Terminator, TicketKeys};
@@ -245,6 +246,7 @@ impl Relay {
         let inner = self.lock();
         let rules = || inner.listeners.iter().filter_map(|(name, l)| Some((name, l.parts.rules.as_ref()?)));
         let extra = Extra {
+            spliced_bytes: splice::moved(),
             log: inner.log.as_ref().map(|log| log.counts()),
             routes: rules().flat_map(|(name, r)| r.routes(name, &self.registry)).collect(),
             denied: inner

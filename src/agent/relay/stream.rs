@@ -44,6 +44,14 @@ impl Stream {
         }
     }
 
+    /// The connection itself where its bytes are its peer's as they are: TCP without TLS.
+    pub fn plain_tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(Socket::Tcp(tcp)) => Some(tcp),
+            _ => None,
+        }
+    }
+
     pub fn is_tls(&self) -> bool {
         !matches!(self, Self::Plain(_))
     }

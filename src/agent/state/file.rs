@@ -25,6 +25,8 @@ pub enum StateError {
     Failed { path: PathBuf, what: String },
     #[error("{}: written by a newer lbdeck (format {found}, this one knows {VERSION}); start that one", path.display())]
     Newer { path: PathBuf, found: u32 },
+    #[error("{}: another agent keeps its state here ({by}); stop it, or give this one a folder of its own with --state", folder.display())]
+    Held { folder: PathBuf, by: String },
     #[error("a new process has taken over; ask it")]
     HandedOver,
 }

@@ -2,6 +2,7 @@
 //! replaced as a whole, so that restart, SIGKILL and reboot find the last state that was confirmed to anybody.
 
 mod file;
+mod lock;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::plane::Memories;
 
 pub use file::{StateError, hex as sha256};
+pub use lock::StateLock;
 
 /// Everything that is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

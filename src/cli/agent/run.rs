@@ -14,8 +14,8 @@ use crate::config::duration::parse_duration;
 use crate::config::{AgentPaths, DEFAULT_LOCK_DIR};
 use crate::model::Exit;
 
-/// Runs the agent of this machine in the foreground: its relay, its control API, the leases that it keeps. The folder of its
-/// state is --state.
+/// Runs the agent of this machine in the foreground: its relay, its control API, the leases that it keeps. Its state is in the
+/// folder of --state, or /var/lib/lbdeck, where only one agent at a time may keep it.
 #[derive(Args, Debug)]
 #[command(after_help = "Signals:
   SIGTERM, SIGINT   accept nothing more, let what is established end (--drain), end; a second one ends at once

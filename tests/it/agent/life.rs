@@ -39,6 +39,25 @@ fn ask(stream: &mut BufReader<TcpStream>) -> String {
 
 /// A client that is quiet while the relay changes processes sends its next request on the connection that it has, and is answered.
 #[test]
+fn a_second_agent_on_the_same_state_is_refused() {
+    let mut agent = Agent::idle();
+    let refused = |agent: &Agent| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lbdeck"));
+        command.args(["agent", "run", "--config", "/nonexistent", "--state"]).arg(agent.state_dir());
+        command.arg("--socket").arg(agent.dir().join("other.sock")).arg("--lock-dir").arg(agent.dir().join("other"));
+        let ran = command.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(!ran.status.success() && said.contains("another agent keeps its state here (process "), "{said}");
+    };
+    refused(&agent);
+    // The lock goes along, and is free once the process that has it is killed, whoever still drains.
+    agent.upgrade();
+    refused(&agent);
+    agent.crash();
+    refused(&agent);
+}
+
+#[test]
 fn quiet_connections_are_let_go_by_an_answer() {
     let app = App::start("web1");
     let mut agent = Agent::with_config(&config(&[&app], ""));
@@ -151,7 +170,7 @@ fn health_is_an_event_and_caches_are_emptied() {
 #[test]
 fn too_many_clients_wait_and_nobody_else_notices() {
     let app = App::start("web1");
-    let agent = Agent::with_few_files(&config(&[&app], ""), 200);
+    let agent = Agent::with_files(&config(&[&app], ""), 200);
     let connect = |_| {
         let mut stream = TcpStream::connect(front(&agent)).unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();

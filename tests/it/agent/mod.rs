@@ -2,6 +2,7 @@
 //! against agents that are newer, older or hostile.
 
 mod api;
+mod checks;
 mod door;
 mod engine;
 mod handover;

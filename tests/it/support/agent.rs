@@ -45,8 +45,8 @@ impl Agent {
         Agent::started(config, How { more: more.iter().map(ToString::to_string).collect(), files: None })
     }
 
-    /// With so few open files.
-    pub fn with_few_files(config: &str, files: u32) -> Agent {
+    /// With so many open files; more than this process may have take root.
+    pub fn with_files(config: &str, files: u32) -> Agent {
         Agent::started(Some(config), How { more: Vec::new(), files: Some(files) })
     }
 

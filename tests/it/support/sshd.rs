@@ -29,13 +29,15 @@ pub struct SshdOptions {
     pub streamlocal: bool,
     /// The sftp subsystem is there.
     pub sftp: bool,
+    /// `(FROM, TO)`: what runs on this node sees the folder FROM at TO, as on a machine of its own. Takes root.
+    pub binds: Vec<(PathBuf, PathBuf)>,
     /// More lines of sshd_config. They come first, and the first value wins.
     pub extra: String,
 }
 
 impl Default for SshdOptions {
     fn default() -> Self {
-        Self { host_keys: &["ed25519"], streamlocal: true, sftp: true, extra: String::new() }
+        Self { host_keys: &["ed25519"], streamlocal: true, sftp: true, binds: Vec::new(), extra: String::new() }
     }
 }
 
@@ -179,7 +181,11 @@ impl Sshd {
         if Uid::effective().is_root() {
             fs::create_dir_all("/run/sshd").unwrap();
         }
-        let mut child = Command::new(SSHD)
+        let mut command = match self.options.binds.is_empty() {
+            true => Command::new(SSHD),
+            false => self.in_a_namespace(),
+        };
+        let mut child = command
             .args(["-D", "-f"])
             .arg(&config)
             .arg("-E")
@@ -199,6 +205,15 @@ impl Sshd {
             assert!(self.log().contains("Address already in use"), "sshd ended: {}", self.log());
         }
         up
+    }
+
+    /// sshd with the mounts that its node has for itself.
+    fn in_a_namespace(&self) -> Command {
+        let mount = |(from, to): &(PathBuf, PathBuf)| format!("mount --bind '{}' '{}' && ", from.display(), to.display());
+        let mounts: String = self.options.binds.iter().map(mount).collect();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &format!("{mounts}exec {SSHD} \"$@\""), "sshd"]);
+        command
     }
 
     fn config(&self) -> String {

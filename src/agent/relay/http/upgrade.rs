@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::side::H1Side;
 use crate::agent::relay::buffer::BUFFER_SIZE;
 use crate::agent::relay::deadline::Deadline;
+use crate::agent::relay::splice::Pipe;
 
 /// How a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,51 @@ struct Way {
     unflushed: bool,
     /// The sender has closed and the receiver knows.
     ended: bool,
+    bulk: Bulk,
+}
+
+/// So many full buffers in a row are bulk ([`BUFFER_SIZE`] each: 64 KiB).
+const BULK_AFTER: u32 = 4;
+/// So many small pieces in a row are none any more.
+const BULK_UNTIL: u32 = 4;
+/// Bytes of a small piece.
+const SMALL: usize = BUFFER_SIZE;
+
+/// Whether a way carries so much that it is worth a pipe.
+#[derive(Debug, Default)]
+enum Bulk {
+    /// Copied; so many full buffers came in a row.
+    #[default]
+    No,
+    Perhaps(u32),
+    /// Spliced; so many small pieces came in a row.
+    Yes {
+        small: u32,
+        pipe: Option<Pipe>,
+    },
+    /// There was no pipe to be had.
+    Never,
+}
+
+impl Bulk {
+    /// So many bytes were read into a buffer.
+    fn note_read(&mut self, count: usize, possible: bool) {
+        *self = match self {
+            Self::No | Self::Perhaps(_) if count < BUFFER_SIZE || !possible => Self::No,
+            Self::No => Self::Perhaps(1),
+            Self::Perhaps(times) if *times + 1 < BULK_AFTER => Self::Perhaps(*times + 1),
+            Self::Perhaps(_) => Self::Yes { small: 0, pipe: None },
+            Self::Yes { .. } | Self::Never => return,
+        };
+    }
+}
+
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        if let Self::Yes { pipe, .. } = self {
+            pipe.take().into_iter().for_each(Pipe::give_back);
+        }
+    }
 }
 
 impl Way {
@@ -67,14 +113,71 @@ impl Way {
                 ready!(Pin::new(&mut to.stream).poll_flush(cx)).map_err(|_| Broke::To)?;
                 self.unflushed = false;
             }
+            if let Some(spliced) = self.poll_splice(from, to, cx) {
+                ready!(spliced)?;
+                continue;
+            }
             if from.closed {
                 ready!(Pin::new(&mut to.stream).poll_shutdown(cx)).map_err(|_| Broke::To)?;
                 self.ended = true;
             } else {
                 ready!(from.poll_read(cx, BUFFER_SIZE)).map_err(|_| Broke::From)?;
+                let possible = from.stream.plain_tcp().is_some() && to.stream.plain_tcp().is_some();
+                self.bulk.note_read(from.input.data().len(), possible);
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Way {
+    /// Moves on what has come, where this way is bulk; None where it is to be copied.
+    fn poll_splice(&mut self, from: &mut H1Side, to: &H1Side, cx: &mut Context<'_>) -> Option<Poll<Result<(), Broke>>> {
+        let Bulk::Yes { small, pipe: kept } = &mut self.bulk else { return None };
+        if from.closed && kept.is_none() {
+            return None;
+        }
+        let (sender, receiver) = (from.stream.plain_tcp()?, to.stream.plain_tcp()?);
+        let mut pipe = match kept.take().map_or_else(Pipe::take, Ok) {
+            Ok(pipe) => pipe,
+            Err(_) => {
+                self.bulk = Bulk::Never;
+                return None;
+            }
+        };
+        while !pipe.is_empty() {
+            match pipe.poll_out(receiver, cx) {
+                Poll::Ready(Ok(count)) => self.passed += count as u64,
+                Poll::Ready(Err(_)) => return Some(Poll::Ready(Err(Broke::To))),
+                Poll::Pending => {
+                    *kept = Some(pipe);
+                    return Some(Poll::Pending);
+                }
+            }
+        }
+        if *small >= BULK_UNTIL {
+            pipe.give_back();
+            self.bulk = Bulk::No;
+            return None;
+        }
+        let came = pipe.poll_in(sender, cx);
+        if pipe.is_empty() {
+            pipe.give_back();
+        } else {
+            *kept = Some(pipe);
+        }
+        match came {
+            Poll::Pending => Some(Poll::Pending),
+            Poll::Ready(Err(_)) => Some(Poll::Ready(Err(Broke::From))),
+            Poll::Ready(Ok(0)) => {
+                from.closed = true;
+                Some(Poll::Ready(Ok(())))
+            }
+            Poll::Ready(Ok(count)) => {
+                *small = if count < SMALL { *small + 1 } else { 0 };
+                Some(Poll::Ready(Ok(())))
+            }
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use crate::engine::relay::wire::{Admin, Health, Pool, Server, Snapshot, Traffic}
 /// What the snapshot of the API does not hold.
 #[derive(Clone, Debug, Default)]
 pub struct Extra {
+    /// Bytes of sessions of layer 4 that were passed on without a copy.
+    pub spliced_bytes: u64,
     pub log: Option<LogCounts>,
     pub routes: Vec<RouteExtra>,
     /// Listener and counts, the relay's own of a listener before any route.
@@ -39,7 +41,7 @@ const SERVER_STATES: &[&str] = &["DOWN", "UP", "MAINT", "DRAIN", "NOLB"];
 /// Makes the whole text.
 pub fn render(snapshot: &Snapshot, extra: &Extra) -> String {
     let mut out = Text::default();
-    process(&mut out, snapshot);
+    process(&mut out, snapshot, extra);
     frontends(&mut out, snapshot);
     backends(&mut out, snapshot);
     servers(&mut out, snapshot);
@@ -77,11 +79,13 @@ impl Text {
     }
 }
 
-fn process(out: &mut Text, snapshot: &Snapshot) {
+fn process(out: &mut Text, snapshot: &Snapshot, extra: &Extra) {
     out.metric("haproxy_process_build_info", "gauge", "Build info.");
     out.sample("haproxy_process_build_info", &[("version", &format!("lbdeck-{}", snapshot.agent))], 1);
     out.metric("haproxy_process_uptime_seconds", "gauge", "How long ago this worker process was started (seconds).");
     out.sample("haproxy_process_uptime_seconds", &[], snapshot.uptime_ms / 1000);
+    out.metric("haproxy_process_spliced_bytes_out_total", "counter", "Total number of bytes emitted through splice(2).");
+    out.sample("haproxy_process_spliced_bytes_out_total", &[], extra.spliced_bytes);
     out.metric("haproxy_process_current_connections", "gauge", "Current number of connections on this worker process.");
     out.sample("haproxy_process_current_connections", &[], snapshot.listeners.iter().map(|l| l.traffic.sessions).sum::<u64>());
     out.metric("lbdeck_config_generation", "gauge", "Configurations applied since the start.");
@@ -353,6 +357,7 @@ mod tests {
         let mut latency = Histogram::default();
         latency.add(&counts);
         Extra {
+            spliced_bytes: 7,
             log: Some(LogCounts { written: 9, lost: 1, sampled_out: 0 }),
             denied: vec![("web".into(), vec![(Reason::Rate, 5)])],
             routes: vec![RouteExtra {
