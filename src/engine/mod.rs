@@ -214,6 +214,11 @@ pub trait Certificates: Send + Sync {
 #[async_trait]
 pub trait Workers: Send + Sync {
     async fn workers(&self, deadline: Duration) -> Result<Vec<Worker>>;
+    /// What process `pid` still holds of a server: sessions, queued requests or connections. None of it where the process
+    /// has ended or does not know the server.
+    async fn left(&self, pid: u32, of: &ServerRef, deadline: Duration) -> Result<u64>;
+    /// Ends what process `pid` holds of a server; gives the commands that were sent.
+    async fn kill_sessions(&self, pid: u32, of: &ServerRef, deadline: Duration) -> Result<Vec<String>>;
 }
 
 /// The node that the engine runs on: load, memory, disks, network, sockets.

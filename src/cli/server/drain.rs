@@ -22,7 +22,7 @@ use crate::ops::{AtDeadline, DrainOptions, Verb};
   Ctrl-C (SIGINT, SIGTERM, SIGHUP) stops waiting and says what holds; the exit code is then 1
 
 Exit codes:
-  0 drained everywhere   1 not everywhere (each node is listed)   5 a guard refused   75 locked by another operator
+  0 drained everywhere   1 not everywhere, or not proven (each node is listed)   5 a guard refused   75 locked by another operator
 
 Examples:
   lbdeck server drain web/web1 --dry-run

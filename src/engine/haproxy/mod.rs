@@ -19,7 +19,6 @@ mod queries;
 mod reading;
 mod replies;
 mod socket;
-mod spare;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -364,6 +363,20 @@ impl Workers for Haproxy {
     async fn workers(&self, deadline: Duration) -> Result<Vec<Worker>> {
         match &self.master {
             Some(master) => queries::workers(master, Deadline::within(deadline)).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn left(&self, pid: u32, of: &ServerRef, deadline: Duration) -> Result<u64> {
+        match &self.master {
+            Some(master) => queries::left_in(master, pid, of, Deadline::within(deadline)).await,
+            None => Ok(0),
+        }
+    }
+
+    async fn kill_sessions(&self, pid: u32, of: &ServerRef, deadline: Duration) -> Result<Vec<String>> {
+        match &self.master {
+            Some(master) => queries::kill_sessions_in(master, pid, of, Deadline::within(deadline)).await,
             None => Ok(Vec::new()),
         }
     }

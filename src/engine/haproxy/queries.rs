@@ -1,13 +1,23 @@
 //! Questions that are asked when somebody looks: sessions, stick tables, certificates, workers.
 
+use std::sync::Arc;
+
 use crate::engine::{EngineError, Result};
-use crate::model::{Certificate, ServerRef, Session, StickTable, StickTableEntry, Worker};
+use crate::model::{Certificate, ServerObs, ServerRef, Session, StickTable, StickTableEntry, Worker};
 
 use super::capability::RAISE_LEVEL;
+use super::observe::{Known, Picture};
+use super::parse::stats_csv::StatTable;
 use super::parse::{ParseError, process, sessions, ssl_cert, tables};
 use super::replies;
 use super::socket::{Deadline, Socket};
 use super::words;
+
+/// How the master says that a process has ended.
+const NO_SUCH_PROCESS: &[u8] = b"Can't find the target PID";
+
+/// Commands in one line: an engine takes 16 KB (`tune.bufsize`).
+const KILLED_AT_ONCE: usize = 100;
 
 /// `narrow`: the release can filter by server (3.2 and later).
 pub(super) async fn sessions_of(
@@ -81,6 +91,44 @@ pub(super) async fn certificates(socket: &Socket, deadline: Deadline) -> Result<
 pub(super) async fn workers(master: &Socket, deadline: Deadline) -> Result<Vec<Worker>> {
     let reply = master.ask("show proc;quit", deadline).await?;
     process::parse(&reply).map_err(|e| wrong(master, "show proc", &reply, e))
+}
+
+/// What one process of the family still holds of a server; the master passes the question on (`@!PID`, management guide, 9.4).
+pub(super) async fn left_in(master: &Socket, pid: u32, of: &ServerRef, deadline: Deadline) -> Result<u64> {
+    let line = format!("@!{pid} show stat {} 4 -1", safe(master, of.pool.as_str())?);
+    let reply = master.ask(&format!("{line};quit"), deadline).await?;
+    if reply.trim_ascii_start().starts_with(NO_SUCH_PROCESS) {
+        return Ok(0); // it ended since it was listed
+    }
+    if reply.trim_ascii_start().starts_with(b"No such proxy") {
+        return Ok(0);
+    }
+    let table = StatTable::parse_at(reply, 0, &Arc::default()).map_err(|e| wrong(master, &line, b"", e))?;
+    let picture = Picture::of(&table, None, &Known::default());
+    let server = picture.pools.iter().find(|p| p.name == of.pool).and_then(|p| p.server(of.server.as_str()));
+    Ok(server.map_or(0, ServerObs::left))
+}
+
+/// Ends what one process of the family holds of a server; gives the commands. Each session by its pointer, because an old
+/// process has its proxies disabled and answers `shutdown sessions server` with `Proxy is disabled.`
+pub(super) async fn kill_sessions_in(master: &Socket, pid: u32, of: &ServerRef, deadline: Deadline) -> Result<Vec<String>> {
+    let line = format!("@!{pid} show sess");
+    let reply = master.ask(&format!("{line};quit"), deadline).await?;
+    let start = reply.trim_ascii_start();
+    if start.is_empty() || start.starts_with(NO_SUCH_PROCESS) {
+        return Ok(Vec::new());
+    }
+    if !start.starts_with(b"0x") {
+        return Err(refused(master, &line, &String::from_utf8_lossy(start.get(..200).unwrap_or(start))));
+    }
+    let theirs = |s: &Session| s.backend == of.pool.as_str() && s.server == of.server.as_str();
+    let lines: Vec<String> =
+        sessions::parse(&reply, usize::MAX, theirs).into_iter().map(|s| format!("@!{pid} shutdown session {}", s.id)).collect();
+    for some in lines.chunks(KILLED_AT_ONCE) {
+        // One that has ended since is `No such session`, which is what was wanted.
+        master.ask(&format!("{};quit", some.join(";")), deadline).await?;
+    }
+    Ok(lines)
 }
 
 fn safe<'a>(socket: &Socket, text: &'a str) -> Result<&'a str> {

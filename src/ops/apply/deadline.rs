@@ -11,6 +11,7 @@ use crate::store::{JournalEntry, JournalState};
 
 use super::act::{Cx, NodeJob, send_commands};
 use super::drain::counted_left;
+use super::old_processes::{self, Hidden, Replaced};
 use super::recheck::{observe, want};
 
 /// Killed sessions go when the engine next looks at them.
@@ -54,9 +55,32 @@ async fn further(cx: &Cx, job: &NodeJob, step: &Step, change: &Change) -> Result
     Ok(())
 }
 
-pub async fn kill(cx: &Cx, job: &NodeJob, step: &Step, at: &ServerRef, left: u64) -> (NodeResult, String) {
+/// What came of killing what was left.
+pub struct Killed {
+    pub result: NodeResult,
+    pub text: String,
+    /// What could not be looked at afterwards.
+    pub unseen: Option<String>,
+}
+
+impl Killed {
+    fn not(text: String) -> Self {
+        Self { result: NodeResult::NotDrained, text, unseen: None }
+    }
+}
+
+/// `replaced` is the process that a reload replaced during the drain: what it holds is killed too.
+pub async fn kill(cx: &Cx, job: &NodeJob, step: &Step, at: &ServerRef, left: u64, replaced: Option<Replaced>) -> Killed {
     if let Err(e) = further(cx, job, step, &Change::KillSessions).await {
-        return (NodeResult::NotDrained, format!("{} left, and killing them failed: {e}", counted_left(left)));
+        return Killed::not(format!("{} left, and killing them failed: {e}", counted_left(left)));
+    }
+    match old_processes::kill(cx, job, at, replaced).await {
+        Ok(sent) => {
+            for command in sent {
+                cx.report.emit(Some(job.handle.name()), Some(&step.target), EventKind::Sent { command, reply: String::new() });
+            }
+        }
+        Err(e) => return Killed::not(format!("what processes from before a reload hold could not be killed: {e}")),
     }
     let needed = want(std::iter::once(&step.target));
     let mut last = "not read since".to_owned();
@@ -64,18 +88,28 @@ pub async fn kill(cx: &Cx, job: &NodeJob, step: &Step, at: &ServerRef, left: u64
         match observe(&cx.inner, &job.handle, &needed).await {
             Ok(seen) => match seen.server(at.pool.as_str(), at.server.as_str()) {
                 Some(server) if server.left() == 0 => {
+                    let unseen = match old_processes::hold(cx, job, at, replaced).await {
+                        Hidden::Nothing => None,
+                        Hidden::Unknown(why) => Some(old_processes::unseen(&why)),
+                        Hidden::Runs(pid) => Some(old_processes::unseen(&format!("process {pid} runs"))),
+                        Hidden::Left(n) => {
+                            last = format!("{} in processes from before a reload", counted_left(n));
+                            tokio::time::sleep(KILL_PAUSE).await;
+                            continue;
+                        }
+                    };
                     let text = format!("drained: {} killed at the deadline", counted_left(left));
                     cx.report.emit(Some(job.handle.name()), Some(&step.target), EventKind::Verified { state: describe(server) });
-                    return (NodeResult::Done, text);
+                    return Killed { result: NodeResult::Done, text, unseen };
                 }
                 Some(server) => last = describe(server),
-                None => return (NodeResult::NotDrained, "the server is gone".into()),
+                None => return Killed::not("the server is gone".into()),
             },
             Err(e) => last = e.to_string(),
         }
         tokio::time::sleep(KILL_PAUSE).await;
     }
-    (NodeResult::NotDrained, format!("sessions were killed, but some are there still or again: {last}"))
+    Killed::not(format!("sessions were killed, but some are there still or again: {last}"))
 }
 
 pub async fn maint(cx: &Cx, job: &NodeJob, step: &Step, at: &ServerRef, left: u64) -> (NodeResult, String) {

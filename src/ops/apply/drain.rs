@@ -11,6 +11,7 @@ use crate::ops::{AtDeadline, DrainOptions, EventKind, NodeResult};
 
 use super::act::{Cx, NodeJob, StepDone, send_commands};
 use super::deadline;
+use super::old_processes::{self, Hidden, Replaced};
 use super::recheck::{WantOwned, observe, want};
 
 /// First and longest pause between two looks.
@@ -32,6 +33,9 @@ struct Waiting<'a> {
     told: Option<(Instant, u64)>,
     again: u32,
     maint_told: bool,
+    old_told: bool,
+    /// Nothing is left in the process that answers, but this one runs on.
+    behind: Option<u32>,
     end: Option<End>,
 }
 
@@ -65,6 +69,8 @@ pub async fn wait(cx: &Cx, job: &NodeJob, options: &DrainOptions, done: &mut [St
                 told: None,
                 again: 0,
                 maint_told: step.already,
+                old_told: false,
+                behind: None,
                 end: None,
             })
         })
@@ -72,7 +78,7 @@ pub async fn wait(cx: &Cx, job: &NodeJob, options: &DrainOptions, done: &mut [St
     if waiting.is_empty() {
         return;
     }
-    watch(cx, job, &mut waiting).await;
+    let replaced = watch(cx, job, &mut waiting).await;
     for w in waiting {
         let Some(result) = done.iter_mut().find(|d| d.index == w.index) else { continue };
         let was_already = result.result == NodeResult::Already;
@@ -100,7 +106,11 @@ pub async fn wait(cx: &Cx, job: &NodeJob, options: &DrainOptions, done: &mut [St
                             AtDeadline::Fail | AtDeadline::Return => {
                                 (NodeResult::NotDrained, format!("{} left at the deadline", counted_left(left)))
                             }
-                            AtDeadline::Kill => deadline::kill(cx, job, w.step, w.at, left).await,
+                            AtDeadline::Kill => {
+                                let killed = deadline::kill(cx, job, w.step, w.at, left, replaced).await;
+                                result.unseen = killed.unseen;
+                                (killed.result, killed.text)
+                            }
                             AtDeadline::Maint => deadline::maint(cx, job, w.step, w.at, left).await,
                         }
                     }
@@ -117,13 +127,14 @@ pub fn counted_left(left: u64) -> String {
     counted(usize::try_from(left).unwrap_or(usize::MAX), "session")
 }
 
-async fn watch(cx: &Cx, job: &NodeJob, waiting: &mut [Waiting<'_>]) {
+/// Gives the process that was replaced by a reload meanwhile.
+async fn watch(cx: &Cx, job: &NodeJob, waiting: &mut [Waiting<'_>]) -> Option<Replaced> {
     let node = job.handle.name();
     let needed: WantOwned = want(waiting.iter().map(|w| &w.step.target));
     let patience = cx.inner.fleet.settings.dead_after * PATIENCE;
     let mut pause = SOON;
     let mut worker = Worker { pid: job.seen.engine.pid };
-    let mut before_reload: Option<u32> = None;
+    let mut before_reload: Option<Replaced> = None;
     let mut unread: Option<(Instant, String)> = None;
     loop {
         match observe(&cx.inner, &job.handle, &needed).await {
@@ -134,15 +145,11 @@ async fn watch(cx: &Cx, job: &NodeJob, waiting: &mut [Waiting<'_>]) {
                 let now = Worker { pid: seen.engine.pid };
                 let reloaded = now != worker && now.pid.is_some();
                 if reloaded {
-                    before_reload = worker.pid;
+                    before_reload = worker.pid.map(|old| Replaced { old, new: now.pid });
                     worker = now;
                 }
-                let hidden = match before_reload {
-                    Some(pid) => old_worker_lives(cx, job, pid).await,
-                    None => Hidden::Nothing,
-                };
                 for w in waiting.iter_mut().filter(|w| w.end.is_none()) {
-                    look(cx, job, w, &seen, reloaded, &hidden).await;
+                    look(cx, job, w, &seen, reloaded, before_reload).await;
                 }
             }
             Err(e) => {
@@ -165,7 +172,7 @@ async fn watch(cx: &Cx, job: &NodeJob, waiting: &mut [Waiting<'_>]) {
             }
         }
         if waiting.iter().all(|w| w.end.is_some()) {
-            return;
+            return before_reload;
         }
         let at_deadline = async {
             match cx.deadline {
@@ -183,10 +190,11 @@ async fn watch(cx: &Cx, job: &NodeJob, waiting: &mut [Waiting<'_>]) {
             for w in waiting.iter_mut().filter(|w| w.end.is_none()) {
                 w.end = Some(match &unread {
                     Some((_, why)) => End::Gone(NodeResult::Unreachable, format!("not known to be drained: {why}")),
+                    None if w.behind.is_some() => End::Gone(NodeResult::NotDrained, behind(w.behind)),
                     None => End::Left(w.told.map_or(0, |(_, left)| left)),
                 });
             }
-            return;
+            return before_reload;
         }
         pause = (pause * 13 / 10).min(SELDOM);
     }
@@ -198,44 +206,7 @@ fn end_all(waiting: &mut [Waiting<'_>], end: impl Fn() -> End) {
     }
 }
 
-/// What processes from before a reload may still hold, where the socket does not reach them.
-#[derive(Clone, PartialEq, Eq)]
-enum Hidden {
-    Nothing,
-    /// The process that this drain began on still runs.
-    Something,
-    /// Nobody can be asked, and why.
-    Unknown(String),
-}
-
-async fn old_worker_lives(cx: &Cx, job: &NodeJob, pid: u32) -> Hidden {
-    let Some(workers) = job.handle.engine.as_ref().and_then(|e| e.workers()) else {
-        return Hidden::Unknown("no master socket".into());
-    };
-    match workers.workers(cx.inner.fleet.settings.timeout).await {
-        Ok(all) if all.iter().any(|w| w.pid == pid) => Hidden::Something,
-        Ok(_) => Hidden::Nothing,
-        Err(e) => Hidden::Unknown(e.to_string()),
-    }
-}
-
-/// Processes that were old before this drain began, where the master tells: what they hold is not in any reading.
-async fn older_workers(cx: &Cx, job: &NodeJob) -> Option<String> {
-    let workers = job.handle.engine.as_ref().and_then(|e| e.workers())?;
-    match workers.workers(cx.inner.fleet.settings.timeout).await {
-        Ok(all) => match all.iter().filter(|w| w.old).count() {
-            0 => None,
-            n => Some(format!("what {} from before an earlier reload still holds cannot be seen", counted_processes(n))),
-        },
-        Err(e) => Some(format!("what processes from before an earlier reload still hold cannot be seen ({e})")),
-    }
-}
-
-fn counted_processes(n: usize) -> String {
-    format!("{n} process{}", if n == 1 { "" } else { "es" })
-}
-
-async fn look(cx: &Cx, job: &NodeJob, w: &mut Waiting<'_>, seen: &NodeObs, reloaded: bool, hidden: &Hidden) {
+async fn look(cx: &Cx, job: &NodeJob, w: &mut Waiting<'_>, seen: &NodeObs, reloaded: bool, replaced: Option<Replaced>) {
     let node = job.handle.name();
     let target = Some(&w.step.target);
     let Some(server) = seen.server(w.at.pool.as_str(), w.at.server.as_str()) else {
@@ -252,30 +223,69 @@ async fn look(cx: &Cx, job: &NodeJob, w: &mut Waiting<'_>, seen: &NodeObs, reloa
         cx.report.warn(Some(node), format!("somebody put {} into maintenance; waiting for its sessions goes on", w.at));
         w.maint_told = true;
     }
-    let left = server.left();
-    if left == 0 && *hidden != Hidden::Something {
-        let after = w.since.elapsed();
-        let mut text = "no session, queued request or connection left".to_owned();
-        let unseen = match hidden {
-            Hidden::Unknown(why) => Some(format!("what the process before the reload still holds cannot be seen ({why})")),
-            _ => older_workers(cx, job).await,
-        };
-        if let Some(unseen) = &unseen {
-            text.push_str(&format!("; {unseen}"));
-            cx.report.warn(Some(node), format!("{}: {text}", w.at));
+    w.behind = None;
+    let unseen = match server.left() {
+        0 => match old_processes::hold(cx, job, w.at, replaced).await {
+            Hidden::Left(old) => {
+                if !w.old_told {
+                    let text = format!("{} of {} live on in processes from before a reload", counted_left(old), w.at);
+                    cx.report.warn(Some(node), text);
+                    w.old_told = true;
+                }
+                tell(cx, job, w, Left { sessions: old, queue: 0, connections: None, in_all: old });
+                return;
+            }
+            Hidden::Runs(pid) => {
+                if !w.old_told {
+                    let text = format!(
+                        "process {pid} from before the reload runs on, and without master socket nothing tells what it holds of {}",
+                        w.at
+                    );
+                    cx.report.warn(Some(node), text);
+                    w.old_told = true;
+                }
+                w.behind = Some(pid);
+                return;
+            }
+            Hidden::Nothing => None,
+            Hidden::Unknown(why) => Some(old_processes::unseen(&why)),
+        },
+        here => {
+            let connections = server.used_conns.map(u64::from);
+            let (sessions, queue) = (server.gauges.sessions.into(), server.gauges.queue.into());
+            tell(cx, job, w, Left { sessions, queue, connections, in_all: here });
+            return;
         }
-        if server.used_conns.is_none() {
-            text = text.replace(", queued request or connection", " or queued request");
-        }
-        cx.report.emit(Some(node), target, EventKind::Drained { after, unseen: unseen.clone() });
-        w.end = Some(End::Drained(text, unseen));
-        return;
+    };
+    let counts = if server.used_conns.is_some() { "session, queued request or connection" } else { "session or queued request" };
+    let mut text = format!("no {counts} left");
+    if let Some(unseen) = &unseen {
+        text.push_str(&format!("; {unseen}"));
+        cx.report.warn(Some(node), format!("{}: {text}", w.at));
     }
-    tell(cx, job, w, server, left);
+    cx.report.emit(Some(node), target, EventKind::Drained { after: w.since.elapsed(), unseen: unseen.clone() });
+    w.end = Some(End::Drained(text, unseen));
+}
+
+fn behind(pid: Option<u32>) -> String {
+    let pid = pid.map_or_else(String::new, |pid| format!(" {pid}"));
+    format!(
+        "not known to be drained: process{pid} from before the reload runs on, and nothing tells what it holds: \
+         name the engine's master_socket (`haproxy -S`) in the fleet file"
+    )
+}
+
+/// What still ties clients to a server.
+struct Left {
+    sessions: u64,
+    queue: u64,
+    connections: Option<u64>,
+    in_all: u64,
 }
 
 /// At most once a second, or when the number moved.
-fn tell(cx: &Cx, job: &NodeJob, w: &mut Waiting<'_>, server: &ServerObs, left: u64) {
+fn tell(cx: &Cx, job: &NodeJob, w: &mut Waiting<'_>, seen: Left) {
+    let left = seen.in_all;
     let first = *w.first.get_or_insert(left);
     let waited = w.since.elapsed();
     let due = w.told.is_none_or(|(at, before)| before != left || at.elapsed() >= SELDOM);
@@ -285,13 +295,7 @@ fn tell(cx: &Cx, job: &NodeJob, w: &mut Waiting<'_>, server: &ServerObs, left: u
     w.told = Some((Instant::now(), left));
     let gone = first.saturating_sub(left);
     let eta = (gone > 0).then(|| waited.mul_f64(left as f64 / gone as f64));
-    let kind = EventKind::Waiting {
-        sessions: server.gauges.sessions,
-        queue: server.gauges.queue,
-        connections: server.used_conns,
-        eta,
-        waited,
-    };
+    let kind = EventKind::Waiting { sessions: seen.sessions, queue: seen.queue, connections: seen.connections, eta, waited };
     cx.report.emit(Some(job.handle.name()), Some(&w.step.target), kind);
 }
 

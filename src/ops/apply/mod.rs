@@ -9,6 +9,7 @@ mod drain;
 mod exec;
 mod locking;
 mod mutate;
+mod old_processes;
 mod outcome;
 mod passing;
 mod recheck;

@@ -137,7 +137,10 @@ fn exit(nodes: &[NodeOutcome], returned: Option<bool>) -> Exit {
     match returned {
         Some(true) => Exit::FailedRolledBack,
         Some(false) => Exit::RollbackFailed,
-        None if nodes.iter().all(|n| matches!(n.result, NodeResult::Done | NodeResult::Already)) => Exit::Ok,
+        // What is not proven is no success: whoever runs this before a reboot relies on it.
+        None if nodes.iter().all(|n| matches!(n.result, NodeResult::Done | NodeResult::Already) && n.unseen.is_none()) => {
+            Exit::Ok
+        }
         None => Exit::Failed,
     }
 }
@@ -195,6 +198,9 @@ fn next(cx: &Cx, nodes: &[NodeOutcome], leases: &[String]) -> Vec<String> {
         if matches!(&cx.plan.request.verb, Verb::Drain(o) if o.then == AtDeadline::Fail) {
             next.push("to end it: the same with --then kill or --then maint".into());
         }
+    }
+    if nodes.iter().any(|n| n.unseen.is_some()) {
+        next.push("to have old processes asked too: name the engine's master_socket (`haproxy -S`) in the fleet file".into());
     }
     let holds = nodes.iter().any(|n| matches!(n.result, NodeResult::Done | NodeResult::NotDrained | NodeResult::Failed));
     if holds && !leases.is_empty() {

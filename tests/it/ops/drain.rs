@@ -176,9 +176,10 @@ async fn stopping_says_what_holds_and_leaves_no_lock() {
     assert_eq!(bench.admin(0, &busy.name), "drain");
 }
 
-/// Without a master socket nobody can ask the process before the reload: the result says that it is not proven.
+/// Without a master socket nobody can ask the process before the reload: while it runs, the server is not known to be drained.
+/// With one the old process is asked, and what it holds is waited for, or killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_old_process_holds_unseen_is_told_in_the_result() {
+async fn what_an_old_process_holds_counts() {
     let mut bench = build(1, 3, |b| b.master_worker(), |p| p);
     let without_master = {
         let haproxy = &bench.nodes[0];
@@ -196,23 +197,41 @@ async fn what_an_old_process_holds_unseen_is_told_in_the_result() {
     let held = HeldRequest::open(bench.nodes[0].frontend("app"));
     let busy = bench.apps.iter().position(|a| a.holding() == 1).unwrap();
     let name = bench.apps[busy].name.clone();
-    let mut running = start(&without_master, drain(&format!("app/{name}")), &bench.view().await).unwrap();
+    let request = drain_until(&format!("app/{name}"), Some(Duration::from_secs(3)), AtDeadline::Fail);
+    let mut running = start(&without_master, request, &bench.view().await).unwrap();
     until(&mut running, |k| matches!(k, EventKind::Waiting { .. })).await;
     bench.nodes[0].reload();
-    let (outcome, events) = collect(running).await;
-    assert_ok(&outcome);
+    let (outcome, _) = collect(running).await;
+    assert_eq!(outcome.exit, Exit::Failed, "{outcome:#?}");
     assert_eq!(bench.apps[busy].holding(), 1, "a client is still served by the old process");
-    let unseen = outcome.nodes[0].unseen.as_deref().unwrap();
-    assert!(unseen.contains("no master socket") && outcome.nodes[0].text.contains(unseen), "{outcome:#?}");
-    assert!(outcome.summary.contains("as far as can be seen"), "{}", outcome.summary);
-    let json = serde_json::to_value(&outcome).unwrap();
-    assert_eq!(json["nodes"][0]["unseen"], unseen);
-    assert!(events.iter().any(|e| matches!(&e.kind, EventKind::Drained { unseen: Some(_), .. })));
+    assert!(outcome.nodes[0].result == NodeResult::NotDrained && outcome.nodes[0].text.contains("master_socket"), "{outcome:#?}");
 
-    // The same drain by somebody with the master socket: an old process runs, and what it holds is not proven gone either.
-    let (outcome, _) = bench.run(drain(&format!("app/{name}"))).await;
-    assert!(outcome.nodes[0].unseen.as_deref().unwrap().contains("1 process"), "{outcome:#?}");
+    // The same drain by somebody with the master socket: the old process tells what it holds.
+    let mut running = bench.start(drain(&format!("app/{name}"))).await;
+    let told = until(&mut running, |k| matches!(k, EventKind::Waiting { .. })).await;
+    assert!(matches!(told.kind, EventKind::Waiting { sessions: 1, .. }), "{told:?}");
+    assert_eq!(bench.nodes[0].stat("app", &name, "scur"), "0", "the new process holds nothing");
     bench.apps[busy].release();
+    drop(held);
+    let (outcome, _) = collect(running).await;
+    assert_ok(&outcome);
+    assert_eq!(outcome.nodes[0].unseen, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_old_process_holds_is_killed_at_the_deadline() {
+    let mut bench = build(1, 3, |b| b.master_worker(), |p| p);
+    let held = HeldRequest::open(bench.nodes[0].frontend("app"));
+    let busy = bench.apps.iter().position(|a| a.holding() == 1).unwrap();
+    let name = bench.apps[busy].name.clone();
+    bench.nodes[0].reload();
+    assert_eq!(bench.nodes[0].stat("app", &name, "scur"), "0");
+    let request = drain_until(&format!("app/{name}"), Some(Duration::from_millis(600)), AtDeadline::Kill);
+    let (outcome, events) = bench.run(request).await;
+    assert_ok(&outcome);
+    let killed = |k: &EventKind| matches!(k, EventKind::Sent { command, .. } if command.starts_with("@!") && command.contains("shutdown session 0x"));
+    assert!(events.iter().any(|e| killed(&e.kind)), "{events:#?}");
+    wait::until("the old process to end the session", LONG, || (bench.apps[busy].holding() == 0).then_some(()));
     drop(held);
 }
 
