@@ -27,7 +27,7 @@ const NODES: usize = 1_000;
 const POOLS: usize = 10;
 const SERVERS_IN_POOL: usize = 10;
 
-fn server(node: usize, n: usize, turn: u64) -> ServerObs {
+fn server(node: usize, n: usize, turn: u32) -> ServerObs {
     // Some nodes disagree, as in life.
     let down = (node * 31 + n * 17).is_multiple_of(997);
     ServerObs {
@@ -41,7 +41,7 @@ fn server(node: usize, n: usize, turn: u64) -> ServerObs {
         address: Some(format!("10.0.{n}.1").into()),
         port: Some(80),
         backup: false,
-        gauges: Gauges { sessions: turn % 90 + n as u64, rate: turn % 50, total_ms: Some(12), ..Gauges::default() },
+        gauges: Gauges { sessions: turn % 90 + n as u32, rate: turn % 50, total_ms: Some(12), ..Gauges::default() },
         used_conns: Some(3),
         idle_conns: Some(1),
         maxconn: None,
@@ -57,7 +57,7 @@ fn server(node: usize, n: usize, turn: u64) -> ServerObs {
 }
 
 /// A picture in which every node has a new reading.
-fn picture(turn: u64, now: Instant) -> Arc<FleetView> {
+fn picture(turn: u32, now: Instant) -> Arc<FleetView> {
     let nodes = (0..NODES).map(|node| {
         let pools = (0..POOLS).map(|pool| PoolObs {
             name: format!("pool{pool}").into(),

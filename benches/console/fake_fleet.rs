@@ -33,7 +33,7 @@ pub fn console(recorded: &Path, nodes: usize, hanging: usize) -> Result<()> {
         recorded.into_iter().map(|(command, text)| (command, (0..VARIANTS).map(|i| variant(&text, i)).collect())).collect(),
     );
     let fleet = Arc::new(config::parse(&fleet_file(nodes), Path::new("/lbdeck-bench.yaml"))?);
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    lbdeck::tui::runtime()?.block_on(async {
         let handles = fleet.nodes.iter().enumerate();
         let handles = handles.map(|(i, spec)| handle(spec, &fleet, replies.clone(), i >= nodes - hanging));
         let handles: Vec<NodeHandle> = handles.collect::<Result<_>>()?;

@@ -141,8 +141,8 @@ fn summary(look: &Look, leases: &[Lease]) -> Summary {
         let servers = || obs.pools.iter().flat_map(|p| &p.servers);
         summary.cells += servers().count();
         summary.cells_serving += servers().filter(|s| s.is_serving()).count();
-        summary.sessions += obs.frontends.iter().map(|f| f.gauges.sessions).sum::<u64>();
-        summary.rate += obs.frontends.iter().map(|f| f.gauges.rate).sum::<u64>();
+        summary.sessions += obs.frontends.iter().map(|f| u64::from(f.gauges.sessions)).sum::<u64>();
+        summary.rate += obs.frontends.iter().map(|f| u64::from(f.gauges.rate)).sum::<u64>();
         summary.oldest_age_ms = summary.oldest_age_ms.max(Origin::new(node, obs).age_ms);
         add(&mut summary.engines, format!("{} {}", obs.engine.kind.label(), obs.engine.version));
         add(&mut summary.sources, obs.source.split_whitespace().next().unwrap_or_default().to_owned());

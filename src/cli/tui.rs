@@ -62,10 +62,7 @@ impl TuiArgs {
             prompts: Some(prompts),
             load,
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| Failure::failed(format!("the asynchronous runtime cannot start: {e}")))?;
+        let runtime = tui::runtime().map_err(|e| Failure::failed(format!("the asynchronous runtime cannot start: {e}")))?;
         let ended = runtime.block_on(tui::run(app, options));
         runtime.shutdown_background();
         ended.map_err(|error| Failure::failed(format!("{error:#}")))

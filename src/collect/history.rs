@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::model::{Gauges, NodeName, NodeObs, PoolName, ServerName, ServerRef};
+use crate::model::{Gauges, NodeName, NodeObs, PoolName, ServerName, ServerRef, saturate};
 
 /// Samples kept: two minutes at one reading a second.
 const KEPT: usize = 120;
@@ -94,12 +94,12 @@ impl History {
         node.pools.retain(|name, _| seen.pools.iter().any(|p| p.name == *name));
         for pool in &seen.pools {
             let g = &pool.gauges;
-            whole.sessions += g.sessions;
-            whole.queue += g.queue;
-            whole.rate += g.rate;
+            whole.sessions = whole.sessions.saturating_add(g.sessions);
+            whole.queue = whole.queue.saturating_add(g.queue);
+            whole.rate = whole.rate.saturating_add(g.rate);
             whole.errors += g.errors;
             whole.http_5xx = Some(whole.http_5xx.unwrap_or(0) + g.http_5xx.unwrap_or(0));
-            latency_weighted += u64::from(g.total_ms.unwrap_or(0)) * g.rate;
+            latency_weighted += u64::from(g.total_ms.unwrap_or(0)) * u64::from(g.rate);
             let history = node.pools.entry(pool.name.clone()).or_default();
             history.whole.push(g, seen.seen);
             if every_server || !kept.is_empty() {
@@ -115,7 +115,7 @@ impl History {
                 }
             }
         }
-        whole.total_ms = latency_weighted.checked_div(whole.rate).map(saturate);
+        whole.total_ms = latency_weighted.checked_div(u64::from(whole.rate)).map(saturate);
         node.whole.push(&whole, seen.seen);
     }
 
@@ -142,17 +142,13 @@ impl Series {
         }
         self.samples.push_back(Sample {
             at,
-            rate: saturate(g.rate),
-            sessions: saturate(g.sessions),
-            queue: saturate(g.queue),
+            rate: g.rate,
+            sessions: g.sessions,
+            queue: g.queue,
             latency_ms: g.total_ms.unwrap_or(0),
             errors,
         });
     }
-}
-
-fn saturate(n: u64) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -175,7 +171,7 @@ mod tests {
         let mut series = Series::default();
         let start = Instant::now();
         for i in 0..500 {
-            series.push(&Gauges { sessions: i, ..Gauges::default() }, start + Duration::from_secs(i));
+            series.push(&Gauges { sessions: i, ..Gauges::default() }, start + Duration::from_secs(i.into()));
         }
         assert_eq!(series.samples.len(), KEPT);
         assert_eq!(series.samples.back().map(|s| s.sessions), Some(499));

@@ -53,6 +53,10 @@ pub(super) struct Polled {
 #[derive(Debug, Default)]
 struct NodeState {
     last: Option<Arc<NodeObs>>,
+    /// The one before, until the next is read: so that its memory is given back here, by then nobody else having it, and
+    /// taken again at once. Given back by whoever looked last, on another thread, it would go to the system and come
+    /// again with every reading.
+    before: Option<Arc<NodeObs>>,
     problem: Option<Problem>,
     failures: u32,
     next_try: Option<Instant>,
@@ -294,6 +298,7 @@ impl Collector {
 
     /// One reading; gives the time from its start to the next one.
     async fn read(&self, node: &Polled) -> Duration {
+        drop(lock(&node.state).before.take());
         let result = match &node.handle.engine {
             // The engine keeps the deadline itself; the outer one is for an engine that does not.
             Some(engine) => match tokio::time::timeout(self.timeout * 2, engine.observe(Want::All, self.timeout)).await {
@@ -325,7 +330,7 @@ impl Collector {
                     seen.events.clone_from(&last.events);
                 }
                 self.history.record(&seen);
-                state.last = Some(Arc::new(seen));
+                state.before = state.last.replace(Arc::new(seen));
                 state.problem = None;
                 state.failures = 0;
                 state.next_try = None;

@@ -267,6 +267,9 @@ fn servers(facts: &Facts<'_>, found: &mut Vec<Finding>) {
     }
     for (pool, (nodes, servers)) in pools {
         for (server, cells) in servers {
+            if cells.len() == nodes.len() && unremarkable(&cells) {
+                continue;
+            }
             let server = ServerRef::new(pool.clone(), server);
             down(&server, &cells, found);
             disagreement(&server, &nodes, &cells, found);
@@ -276,8 +279,25 @@ fn servers(facts: &Facts<'_>, found: &mut Vec<Finding>) {
     }
 }
 
+/// Nothing to be told of a server that all nodes see alike, up and as its file has it. Nearly all are, so each cell is
+/// looked at once: in a large fleet that is what costs.
+fn unremarkable(cells: &Cells<'_>) -> bool {
+    let Some((_, first)) = cells.first() else { return true };
+    let first = opinion(first);
+    cells.iter().all(|(_, s)| opinion(s) == first && !is_down(s) && !by_hand(s) && s.drift.as_ref().is_none_or(|d| d.is_empty()))
+}
+
+fn is_down(server: &ServerObs) -> bool {
+    matches!(server.status.word, StatusWord::Down | StatusWord::Stop)
+}
+
+/// An operator took it out, as far as the engine tells.
+fn by_hand(server: &ServerObs) -> bool {
+    if server.admin_exact { server.admin.is_asked_for() } else { !server.admin.is_ready() }
+}
+
 fn down(server: &ServerRef, cells: &Cells<'_>, found: &mut Vec<Finding>) {
-    let down: Vec<_> = cells.iter().filter(|(_, s)| matches!(s.status.word, StatusWord::Down | StatusWord::Stop)).collect();
+    let down: Vec<_> = cells.iter().filter(|(_, s)| is_down(s)).collect();
     let Some((_, first)) = down.first() else { return };
     let nodes: Vec<NodeName> = down.iter().map(|(n, _)| (*n).clone()).collect();
     let mut text = format!("{} on {}", first.status, names(&nodes));
@@ -288,7 +308,7 @@ fn down(server: &ServerRef, cells: &Cells<'_>, found: &mut Vec<Finding>) {
         }
     }
     if let Some(since) = first.last_change_s {
-        text.push_str(&format!(", for {}", show_duration(Duration::from_secs(since))));
+        text.push_str(&format!(", for {}", show_duration(Duration::from_secs(since.into()))));
     }
     found.push(
         Finding::new(Severity::Warning, ProblemKind::ServerDown, server.to_string(), text)
@@ -299,9 +319,9 @@ fn down(server: &ServerRef, cells: &Cells<'_>, found: &mut Vec<Finding>) {
 }
 
 /// What nodes may differ in: what an operator asked, whether it is healthy, its weight where it serves.
-fn opinion(server: &ServerObs) -> (&'static str, bool, Option<u32>) {
-    let ready = server.admin.is_ready();
-    (server.admin.word(), server.status.is_healthy() || !ready, ready.then(|| server.user_weight.unwrap_or(server.weight)))
+fn opinion(server: &ServerObs) -> (bool, bool, bool, Option<u32>) {
+    let (maint, ready) = (server.admin.is_maint(), server.admin.is_ready());
+    (maint, ready, server.status.is_healthy() || !ready, ready.then(|| server.user_weight.unwrap_or(server.weight)))
 }
 
 fn disagreement(server: &ServerRef, nodes: &[&NodeName], cells: &Cells<'_>, found: &mut Vec<Finding>) {
@@ -315,7 +335,7 @@ fn disagreement(server: &ServerRef, nodes: &[&NodeName], cells: &Cells<'_>, foun
         None => groups.push((words, vec![node.clone()])),
     };
     for (node, seen) in cells {
-        let words = match opinion(seen).2 {
+        let words = match opinion(seen).3 {
             Some(weight) => format!("{} weight {weight}", seen.status.word.label()),
             None => seen.admin.word().to_uppercase(),
         };
@@ -343,9 +363,6 @@ fn lease_of<'a>(facts: &Facts<'a>, server: &ServerRef, node: &NodeName) -> Optio
 
 /// Nodes on which an operator took the server out and no lease remembers it.
 fn forgotten(facts: &Facts<'_>, server: &ServerRef, cells: &Cells<'_>, found: &mut Vec<Finding>) -> Vec<NodeName> {
-    let by_hand = |s: &ServerObs| {
-        if s.admin_exact { s.admin.is_asked_for() } else { !s.admin.is_ready() }
-    };
     let taken: Vec<_> = cells.iter().filter(|(node, seen)| by_hand(seen) && lease_of(facts, server, node).is_none()).collect();
     let Some((_, first)) = taken.first() else { return Vec::new() };
     let nodes: Vec<NodeName> = taken.iter().map(|(n, _)| (*n).clone()).collect();

@@ -25,7 +25,7 @@ pub fn inverse(target: &Target, change: &Change, seen: &NodeObs) -> Vec<Change> 
                 (Change::Weight(_), Some(was)) => vec![Change::Weight(weight_of(was))],
                 (Change::Address { .. }, Some(was)) => address_of(was).into_iter().collect(),
                 (Change::MaxConn(_), Some(was)) => {
-                    let n = was.maxconn.and_then(|n| u32::try_from(n).ok()).unwrap_or(0); // 0 is no limit
+                    let n = was.maxconn.unwrap_or(0); // 0 is no limit
                     vec![Change::MaxConn(n)]
                 }
                 (Change::Checks { kind, on }, Some(was)) => {

@@ -22,7 +22,7 @@ pub use load::{LOAD_SECONDS, LoadLatency, LoadPicture, LoadSecond};
 pub use node_reading::{AgentUse, CpuUse, DiskUse, ListeningSocket, MemoryUse, NetworkInterface, NodeReading, TcpStates};
 pub use observation::{
     Certificate, Check, Drift, EngineEvent, EngineInfo, EngineKind, Fields, FrontendObs, Gauges, NodeObs, PoolObs, ServerObs,
-    Session, SocketLevel, StickTable, StickTableEntry, Worker,
+    Session, SocketLevel, StickTable, StickTableEntry, Worker, saturate,
 };
 pub use sanitize::sanitize;
 pub use server_state::{AdminState, ServerStatus, StatusWord};

@@ -61,22 +61,28 @@ pub trait Fields: Send + Sync + Debug {
     fn row(&self, index: u32) -> Vec<(String, String)>;
 }
 
+/// The largest that can be told where it does not fit: gauges that count what is there now are narrow, because a console
+/// holds those of a hundred thousand servers.
+pub fn saturate(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
 /// Counters and gauges that frontends, backends and servers share. `None` where the engine left the field empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Gauges {
     /// Current sessions (`scur`).
-    pub sessions: u64,
-    pub sessions_max: u64,
+    pub sessions: u32,
+    pub sessions_max: u32,
     /// Session limit (`slim`).
-    pub sessions_limit: Option<u64>,
+    pub sessions_limit: Option<u32>,
     /// Sessions since start (`stot`).
     pub sessions_total: u64,
     /// Queued requests (`qcur`).
-    pub queue: u64,
+    pub queue: u32,
     /// Sessions per second over the last second (`rate`).
-    pub rate: u64,
+    pub rate: u32,
     /// HTTP requests per second (`req_rate`, frontends) where the engine has it.
-    pub request_rate: Option<u64>,
+    pub request_rate: Option<u32>,
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// `ereq` + `econ` + `eresp`.
@@ -134,13 +140,13 @@ pub struct ServerObs {
     pub backup: bool,
     pub gauges: Gauges,
     /// `used_conn_cur`: connections to the server in use; None before 2.2 or over HTTP without the column.
-    pub used_conns: Option<u64>,
-    pub idle_conns: Option<u64>,
-    pub maxconn: Option<u64>,
+    pub used_conns: Option<u32>,
+    pub idle_conns: Option<u32>,
+    pub maxconn: Option<u32>,
     /// Since the last change of state, in seconds (`lastchg`).
-    pub last_change_s: Option<u64>,
-    pub downtime_s: Option<u64>,
-    pub check: Option<Check>,
+    pub last_change_s: Option<u32>,
+    pub downtime_s: Option<u32>,
+    pub check: Option<Box<Check>>,
     /// Health and agent checks are switched on (`srv_check_state`, `srv_agent_state`); None where not told or not configured.
     pub health_checks: Option<bool>,
     pub agent_checks: Option<bool>,
@@ -159,7 +165,7 @@ impl ServerObs {
     }
     /// What still ties clients to the server: sessions, queued requests, connections in use.
     pub fn left(&self) -> u64 {
-        (self.gauges.sessions + self.gauges.queue).max(self.used_conns.unwrap_or(0))
+        (u64::from(self.gauges.sessions) + u64::from(self.gauges.queue)).max(self.used_conns.map_or(0, u64::from))
     }
     /// The word to show for the server: admin state where it is not ready, else the status.
     pub fn summary(&self) -> String {

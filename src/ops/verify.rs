@@ -99,7 +99,7 @@ fn server_holds(server: &ServerObs, change: &Change) -> Holds {
             None => Holds::Unknown(format!("this socket level does not tell addresses: {state}")),
         },
         Change::MaxConn(wanted) => match server.maxconn {
-            Some(has) => yes_or_no(has == u64::from(*wanted), format!("{state}, maxconn {has}")),
+            Some(has) => yes_or_no(has == *wanted, format!("{state}, maxconn {has}")),
             // An empty limit column is how HAProxy writes 'no limit'.
             None => yes_or_no(*wanted == 0, format!("{state}, no maxconn")),
         },

@@ -15,5 +15,5 @@ pub mod update;
 pub mod view;
 pub mod widget;
 
-pub use runner::{Options, run};
+pub use runner::{Options, run, runtime};
 pub use view::ascii::is_wanted as wants_ascii;

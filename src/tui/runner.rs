@@ -54,6 +54,14 @@ fn clock() -> Clock {
     Clock { now: Instant::now(), wall: Timestamp::now() }
 }
 
+/// The runtime that a console runs on: the thread that blocks on [`run`] draws and answers keys, one other reads nodes.
+///
+/// One, because a reading is short and comes every second: on many threads each finds its memory in another core's cache,
+/// and the console of a large fleet takes a third more CPU (docs/benchmarks.md).
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}
+
 /// Runs the console on this terminal until it is left.
 ///
 /// # Errors

@@ -17,8 +17,8 @@ use super::state::{Loaded, Page, State, Typing};
 use super::theme::{Theme, ThemeName, Tone};
 use super::view::{self, Hit};
 
-/// Problems are looked for no sooner than so many times what the last look cost: at most a hundredth of a core.
-const FINDINGS_SHARE: u32 = 100;
+/// Problems are looked for no sooner than so many times what the last look cost: at most a two-hundredth of a core.
+const FINDINGS_SHARE: u32 = 200;
 
 /// Takes one event in. The rows are up to date before a key or click looks at them.
 pub fn update(state: &mut State, clock: Clock, event: Event) {

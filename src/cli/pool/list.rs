@@ -96,9 +96,9 @@ fn item<'a>(look: &Look, name: &'a PoolName, cells: &[(Origin<'a>, &'a PoolObs)]
         serving_min: serving().min().unwrap_or(0),
         serving_max: serving().max().unwrap_or(0),
         min_healthy: look.app.fleet.policy(name).and_then(|p| p.min_healthy).map(|m| m.of(servers_min)),
-        sessions: sum(|p| p.gauges.sessions),
-        queue: sum(|p| p.gauges.queue),
-        rate: sum(|p| p.gauges.rate),
+        sessions: sum(|p| p.gauges.sessions.into()),
+        queue: sum(|p| p.gauges.queue.into()),
+        rate: sum(|p| p.gauges.rate.into()),
         errors: sum(|p| p.gauges.errors),
         http_5xx: sum(|p| p.gauges.http_5xx.unwrap_or(0)),
         drifted_servers: cells

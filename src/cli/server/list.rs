@@ -61,7 +61,7 @@ fn columns<'a>() -> Vec<Col<'a>> {
         Col::right("5XX", |s| Cell::opt(s.gauges.http_5xx)).wide(),
         Col::right("RESPONSE", move |s| ms(s.gauges.response_ms)).wide(),
         Col::left("CHECK", |s| Cell::opt(s.check_status)).wide(),
-        Col::right("SINCE", |s| Cell::opt(s.last_change_s.map(|c| show_duration(Duration::from_secs(c))))).wide(),
+        Col::right("SINCE", |s| Cell::opt(s.last_change_s.map(|c| show_duration(Duration::from_secs(c.into()))))).wide(),
         Col::left("ZONE", |s| Cell::opt(s.origin.zone)).wide(),
         Col::right("AGE", |s| s.origin.age_cell()),
         Col::left("SOURCE", |s| s.origin.source_cell()).narrow(),

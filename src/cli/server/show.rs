@@ -57,7 +57,7 @@ fn fields(seen: SeenServer<'_>) -> Map<String, Value> {
 fn block(item: &FullServer<'_>, all_fields: bool) -> Block {
     let (s, g) = (&item.server, item.server.gauges);
     let ms = |value: Option<u32>| value.map_or_else(|| "-".to_owned(), |v| format!("{v}ms"));
-    let since = |seconds: u64| show_duration(std::time::Duration::from_secs(seconds));
+    let since = |seconds: u32| show_duration(std::time::Duration::from_secs(seconds.into()));
     let mut pairs: Vec<(String, Cell)> = Vec::new();
     let mut add = |name: &str, cell: Cell| pairs.push((name.to_owned(), cell));
     add("state", s.state_cell());
@@ -102,7 +102,7 @@ fn block(item: &FullServer<'_>, all_fields: bool) -> Block {
     Block::Pairs { title: format!("{}/{} on {}", s.pool, s.server, s.origin.node), pairs }
 }
 
-fn dash(value: Option<u64>) -> String {
+fn dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |v| v.to_string())
 }
 

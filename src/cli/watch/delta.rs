@@ -76,7 +76,7 @@ pub struct ServerState {
     weight: u32,
     address: Option<String>,
     port: Option<u16>,
-    maxconn: Option<u64>,
+    maxconn: Option<u32>,
     serving: bool,
     check: Option<String>,
 }

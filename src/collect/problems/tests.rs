@@ -168,7 +168,7 @@ fn a_dead_node_says_why_and_its_old_data_is_not_believed() {
 #[test]
 fn a_pool_without_servers_that_serve_comes_before_its_servers() {
     let mut down = server("web1", StatusWord::Down, 0);
-    down.check = Some(Check { status: "L4CON".into(), text: "refused".into(), ..Check::default() });
+    down.check = Some(Box::new(Check { status: "L4CON".into(), text: "refused".into(), ..Check::default() }));
     let found = World::of(vec![node("lb1", vec![down])]).find();
     assert_eq!(found.iter().map(|f| f.kind).collect::<Vec<_>>(), [ProblemKind::PoolDown, ProblemKind::ServerDown]);
     assert_eq!(found[1].text, "DOWN on lb1: L4CON refused, for 1m30s");

@@ -119,7 +119,7 @@ pub(super) fn again(at: &ServerRef, seen: &NodeObs, file: Option<&Config>) -> Re
         address: address.to_owned(),
         port,
         weight: server.user_weight.or(Some(server.weight)).and_then(|w| u16::try_from(w).ok()),
-        maxconn: server.maxconn.filter(|n| *n > 0).and_then(|n| u32::try_from(n).ok()),
+        maxconn: server.maxconn.filter(|n| *n > 0),
         check: checked && server.health_checks == Some(true),
         backup: server.backup,
         start: match server.admin {

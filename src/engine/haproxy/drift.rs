@@ -61,7 +61,7 @@ fn of_server(server: &ServerObs, file: &Server) -> Option<Vec<Drift>> {
     if let Value::Is(wanted) = file.maxconn
         && server.maxconn.filter(|n| *n > 0) != wanted
     {
-        let show = |n: Option<u64>| n.map_or_else(|| "none".to_owned(), |n| n.to_string());
+        let show = |n: Option<u32>| n.map_or_else(|| "none".to_owned(), |n| n.to_string());
         found.push(difference("maxconn", &show(server.maxconn.filter(|n| *n > 0)), &show(wanted)));
     }
     address(server, file, &mut found);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::engine::{EngineError, Result, Want};
 use crate::model::{
-    EngineInfo, EngineKind, Fields, FrontendObs, Gauges, PoolObs, ServerObs, ServerStatus, SocketLevel, StatusWord,
+    EngineInfo, EngineKind, Fields, FrontendObs, Gauges, PoolObs, ServerObs, ServerStatus, SocketLevel, StatusWord, saturate,
 };
 use crate::transport::http::HttpClient;
 
@@ -109,10 +109,10 @@ struct Row {
     weight: Option<u64>,
     active: u64,
     backup: u64,
-    used: Option<u64>,
-    idle: Option<u64>,
-    last_change: Option<u64>,
-    downtime: Option<u64>,
+    used: Option<u32>,
+    idle: Option<u32>,
+    last_change: Option<u32>,
+    downtime: Option<u32>,
     fields: Vec<(String, String)>,
 }
 
@@ -169,13 +169,13 @@ impl Row {
         let ms = (sample.value.is_finite() && sample.value >= 0.0).then_some((sample.value * 1000.0) as u32);
         let g = &mut self.gauges;
         match metric {
-            "current_sessions" => g.sessions = or0,
-            "max_sessions" => g.sessions_max = or0,
-            "limit_sessions" => g.sessions_limit = value,
+            "current_sessions" => g.sessions = saturate(or0),
+            "max_sessions" => g.sessions_max = saturate(or0),
+            "limit_sessions" => g.sessions_limit = value.map(saturate),
             "sessions_total" => g.sessions_total = or0,
-            "current_queue" => g.queue = or0,
-            "current_session_rate" => g.rate = or0,
-            "http_requests_rate_current" => g.request_rate = value,
+            "current_queue" => g.queue = saturate(or0),
+            "current_session_rate" => g.rate = saturate(or0),
+            "http_requests_rate_current" => g.request_rate = value.map(saturate),
             "bytes_in_total" => g.bytes_in = or0,
             "bytes_out_total" => g.bytes_out = or0,
             "request_errors_total" | "connection_errors_total" | "response_errors_total" => {
@@ -199,10 +199,10 @@ impl Row {
             "weight" => self.weight = value,
             "active_servers" => self.active = or0,
             "backup_servers" => self.backup = or0,
-            "used_connections_current" => self.used = value,
-            "idle_connections_current" => self.idle = value,
-            "check_last_change_seconds" => self.last_change = value,
-            "downtime_seconds_total" => self.downtime = value,
+            "used_connections_current" => self.used = value.map(saturate),
+            "idle_connections_current" => self.idle = value.map(saturate),
+            "check_last_change_seconds" => self.last_change = value.map(saturate),
+            "downtime_seconds_total" => self.downtime = value.map(saturate),
             _ => {}
         }
         if sample.value.is_finite() && !(metric.ends_with("status") && or0 == 0) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::model::{AdminState, Check, Drift, FrontendObs, Gauges, PoolObs, ServerName, ServerObs, ServerStatus};
+use crate::model::{AdminState, Check, Drift, FrontendObs, Gauges, PoolObs, ServerName, ServerObs, ServerStatus, saturate};
 
 use super::parse::servers_state::ServerState;
 use super::parse::stats_csv::{ABSENT, Column, Header, Row, StatTable};
@@ -169,7 +169,6 @@ impl Picture {
                     let name = row.raw(columns.svname);
                     let state = states.as_mut().and_then(|s| s.find(pool, name));
                     let shared = before.next().filter(|s| s.name.as_str().as_bytes() == name);
-                    let server = server(&row, columns, at, state, shared);
                     if open
                         .as_ref()
                         .is_none_or(|p| p.name.as_str().as_bytes() != pool && p.name.as_str() != row.text(columns.pxname))
@@ -180,7 +179,7 @@ impl Picture {
                         open = Some(new);
                     }
                     if let Some(pool) = open.as_mut() {
-                        pool.servers.push(server);
+                        pool.servers.push(server(&row, columns, at, state, shared));
                     }
                 }
                 Some(BACKEND) => {
@@ -289,17 +288,18 @@ fn finish_pool(pool: &mut PoolObs, row: &Row<'_, '_>, c: &Columns, at: u32) {
 fn gauges(row: &Row<'_, '_>, c: &Columns) -> Gauges {
     let n = |column: Column| number(row.raw(column));
     let or0 = |column: Column| n(column).unwrap_or(0);
+    let small = |column: Column| n(column).map(saturate);
     let ms = |column: Column| narrow(row.raw(column));
     let [ok2, ok3, ok4, bad5] = c.hrsp.map(n);
     let [queue_ms, connect_ms, response_ms, total_ms] = c.times.map(ms);
     Gauges {
-        sessions: or0(c.scur),
-        sessions_max: or0(c.smax),
-        sessions_limit: n(c.slim),
+        sessions: small(c.scur).unwrap_or(0),
+        sessions_max: small(c.smax).unwrap_or(0),
+        sessions_limit: small(c.slim),
         sessions_total: or0(c.stot),
-        queue: or0(c.qcur),
-        rate: or0(c.rate),
-        request_rate: n(c.req_rate),
+        queue: small(c.qcur).unwrap_or(0),
+        rate: small(c.rate).unwrap_or(0),
+        request_rate: small(c.req_rate),
         bytes_in: or0(c.bin),
         bytes_out: or0(c.bout),
         errors: or0(c.ereq).saturating_add(or0(c.econ)).saturating_add(or0(c.eresp)),
@@ -322,7 +322,7 @@ fn server(row: &Row<'_, '_>, c: &Columns, at: u32, state: Option<&ServerState<'_
     };
     let check = match row.raw(c.check_status) {
         b"" => None,
-        word => Some(check(row, c, word)),
+        word => Some(Box::new(check(row, c, word))),
     };
     let cookie = row.raw(c.cookie);
     ServerObs {
@@ -338,11 +338,11 @@ fn server(row: &Row<'_, '_>, c: &Columns, at: u32, state: Option<&ServerState<'_
         }),
         port,
         backup: row.raw(c.bck) == b"1",
-        used_conns: number(row.raw(c.used_conn_cur)),
-        idle_conns: number(row.raw(c.idle_conn_cur)),
+        used_conns: number(row.raw(c.used_conn_cur)).map(saturate),
+        idle_conns: number(row.raw(c.idle_conn_cur)).map(saturate),
         maxconn: gauges.sessions_limit,
-        last_change_s: number(row.raw(c.lastchg)),
-        downtime_s: number(row.raw(c.downtime)),
+        last_change_s: number(row.raw(c.lastchg)).map(saturate),
+        downtime_s: number(row.raw(c.downtime)).map(saturate),
         check,
         health_checks: state.and_then(|s| s.health_checks),
         agent_checks: state.and_then(|s| s.agent_checks),

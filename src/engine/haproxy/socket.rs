@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::spare;
 use crate::engine::EngineError;
 use crate::transport::{BoxStream, Endpoint, Transport, TransportError};
 
@@ -67,7 +66,7 @@ impl Socket {
         let work = async {
             let mut stream = self.open(deadline).await?;
             self.write(&mut stream, format!("{line}\n").as_bytes()).await?;
-            let mut reply = spare::take(self.expect.load(Ordering::Relaxed).min(MAX_RESERVE));
+            let mut reply = Vec::with_capacity(self.expect.load(Ordering::Relaxed).min(MAX_RESERVE));
             while self.read(&mut stream, &mut reply, line).await? {}
             if reply.is_empty() {
                 return Err(self.closed("the connection was closed without an answer"));

@@ -100,7 +100,7 @@ pub fn again(at: &ServerRef, seen: &NodeObs) -> Option<Change> {
         address: was.address.as_deref()?.to_owned(),
         port: was.port?,
         weight: was.user_weight.and_then(|w| u16::try_from(w).ok()),
-        maxconn: was.maxconn.and_then(|n| u32::try_from(n).ok()),
+        maxconn: was.maxconn,
         check: was.health_checks.is_some(),
         backup: was.backup,
         start,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::model::{
     AdminState, Certificate, Check, EngineEvent, EngineInfo, EngineKind, Fields, FrontendObs, Gauges, NodeName, NodeObs, PoolObs,
-    ServerObs, ServerStatus, Session, SocketLevel, StatusWord, sanitize,
+    ServerObs, ServerStatus, Session, SocketLevel, StatusWord, sanitize, saturate,
 };
 
 use super::wire::{self, Admin, Health, Hello, Latency, Phase, Snapshot, Traffic};
@@ -132,13 +132,13 @@ fn route_text(route: &wire::Route) -> String {
 
 fn gauges(t: &Traffic) -> Gauges {
     Gauges {
-        sessions: t.sessions,
-        sessions_max: t.sessions_max,
-        sessions_limit: t.sessions_limit,
+        sessions: saturate(t.sessions),
+        sessions_max: saturate(t.sessions_max),
+        sessions_limit: t.sessions_limit.map(saturate),
         sessions_total: t.sessions_total,
-        queue: t.queue,
-        rate: t.sessions_rate,
-        request_rate: t.requests_rate,
+        queue: saturate(t.queue),
+        rate: saturate(t.sessions_rate),
+        request_rate: t.requests_rate.map(saturate),
         bytes_in: t.bytes_in,
         bytes_out: t.bytes_out,
         errors: t.connect_errors.saturating_add(t.request_errors).saturating_add(t.response_errors),
@@ -201,16 +201,18 @@ fn server(s: &wire::Server, row: u32) -> ServerObs {
         port: (s.port != 0).then_some(s.port),
         backup: s.backup,
         gauges: gauges(&s.traffic),
-        used_conns: Some(s.in_use),
-        idle_conns: Some(s.idle),
-        maxconn: s.maxconn.filter(|n| *n != 0).map(u64::from),
-        last_change_s: s.last_change_s,
-        downtime_s: s.downtime_s,
-        check: s.check.as_ref().map(|c| Check {
-            status: clean(&c.status).into(),
-            code: c.code,
-            duration_ms: c.duration_ms,
-            text: clean(&c.text).into(),
+        used_conns: Some(saturate(s.in_use)),
+        idle_conns: Some(saturate(s.idle)),
+        maxconn: s.maxconn.filter(|n| *n != 0),
+        last_change_s: s.last_change_s.map(saturate),
+        downtime_s: s.downtime_s.map(saturate),
+        check: s.check.as_ref().map(|c| {
+            Box::new(Check {
+                status: clean(&c.status).into(),
+                code: c.code,
+                duration_ms: c.duration_ms,
+                text: clean(&c.text).into(),
+            })
         }),
         health_checks: s.checks_on,
         agent_checks: None,

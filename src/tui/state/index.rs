@@ -291,9 +291,9 @@ impl ServerLine {
         }
         self.classes.add(class);
         let g = &server.gauges;
-        self.sessions += g.sessions;
-        self.queue += g.queue;
-        self.rate += g.rate;
+        self.sessions += u64::from(g.sessions);
+        self.queue += u64::from(g.queue);
+        self.rate += u64::from(g.rate);
         self.errors += g.errors + g.http_5xx.unwrap_or(0);
         self.left += server.left();
         self.latency_ms = self.latency_ms.max(g.total_ms);
@@ -317,9 +317,9 @@ impl PoolLine {
             self.fewest = Some((serving, of));
         }
         let g = &pool.gauges;
-        self.sessions += g.sessions;
-        self.queue += g.queue;
-        self.rate += g.rate;
+        self.sessions += u64::from(g.sessions);
+        self.queue += u64::from(g.queue);
+        self.rate += u64::from(g.rate);
         self.errors += g.errors;
         self.http_5xx += g.http_5xx.unwrap_or(0);
         self.latency_ms = self.latency_ms.max(g.total_ms);

@@ -24,9 +24,9 @@ impl NodeSums {
         let Some(obs) = &node.last else { return sums };
         for pool in &obs.pools {
             sums.pools += 1;
-            sums.sessions += pool.gauges.sessions;
-            sums.rate += pool.gauges.rate;
-            sums.queue += pool.gauges.queue;
+            sums.sessions += u64::from(pool.gauges.sessions);
+            sums.rate += u64::from(pool.gauges.rate);
+            sums.queue += u64::from(pool.gauges.queue);
             for server in &pool.servers {
                 sums.classes.add(Class::of(server));
             }

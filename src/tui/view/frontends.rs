@@ -102,10 +102,10 @@ pub fn grid(view: &FleetView) -> Listing<Line> {
                 }
             }
             let g = &frontend.gauges;
-            line.sessions += g.sessions;
-            line.limit += g.sessions_limit.unwrap_or(0);
-            line.rate += g.rate;
-            line.requests += g.request_rate.unwrap_or(0);
+            line.sessions += u64::from(g.sessions);
+            line.limit += g.sessions_limit.map_or(0, u64::from);
+            line.rate += u64::from(g.rate);
+            line.requests += g.request_rate.map_or(0, u64::from);
             line.errors += g.errors;
             line.http_5xx += g.http_5xx.unwrap_or(0);
             line.bytes_in += g.bytes_in;

@@ -138,7 +138,7 @@ pub fn cell(seen: Option<&ServerObs>, health: Health) -> Cell {
     let class = Class::of(server);
     let sessions = match server.gauges.sessions {
         0 => String::new(),
-        n => format!(" {}", short(n)),
+        n => format!(" {}", short(n.into())),
     };
     match health {
         Health::Fresh => Cell::new(format!("{} {}{sessions}", class.symbol(), class.word()), class.tone()),

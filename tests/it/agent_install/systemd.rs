@@ -136,6 +136,12 @@ fn a_whole_life_on_a_systemd_node() {
     run(&["agent", "logs", "lb1"]).exits(0).says("lbdeck");
 
     run(&["agent", "remove", "lb1", "--confirm", "lb1"]).exits(0);
+    // The node's own log says who did what.
+    let log = node.run(&["journalctl", "-t", "lbdeck", "-o", "cat"]);
+    for what in ["install", "upgrade", "remove"] {
+        let told = log.lines().any(|l| l.contains("operation=") && l.contains("who=") && l.contains(what));
+        assert!(told, "nothing of {what}: {log}");
+    }
     let after = node.inventory();
     let left: Vec<&str> = after.lines().filter(|l| !before.lines().any(|b| b == *l)).collect();
     assert!(left.is_empty(), "removing left {left:?}");

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use lbdeck::config::Fleet;
 use lbdeck::model::{
     AdminState, Check, Drift, EngineInfo, EngineKind, FleetView, FrontendObs, Gauges, Health, NodeMeta, NodeObs, NodeView,
-    PoolObs, Problem, ServerObs, ServerStatus, SocketLevel, StatusWord, sanitize,
+    PoolObs, Problem, ServerObs, ServerStatus, SocketLevel, StatusWord, sanitize, saturate,
 };
 
 pub fn wall() -> Timestamp {
@@ -32,7 +32,7 @@ pub fn config() -> Fleet {
     lbdeck::config::parse(FILE, Path::new("/etc/lbdeck/lbdeck.yaml")).unwrap()
 }
 
-pub fn server(name: &str, word: StatusWord, sessions: u64) -> ServerObs {
+pub fn server(name: &str, word: StatusWord, sessions: u32) -> ServerObs {
     let down = word == StatusWord::Down;
     ServerObs {
         name: sanitize(name).into_owned().into(),
@@ -48,7 +48,7 @@ pub fn server(name: &str, word: StatusWord, sessions: u64) -> ServerObs {
         gauges: Gauges {
             sessions,
             sessions_max: sessions + 20,
-            sessions_total: sessions * 1_000,
+            sessions_total: u64::from(sessions) * 1_000,
             rate: sessions / 2,
             errors: if down { 417 } else { 0 },
             http_5xx: Some(if down { 12 } else { 0 }),
@@ -60,12 +60,12 @@ pub fn server(name: &str, word: StatusWord, sessions: u64) -> ServerObs {
         maxconn: Some(500),
         last_change_s: Some(7_500),
         downtime_s: Some(0),
-        check: Some(Check {
+        check: Some(Box::new(Check {
             status: if down { "L4CON" } else { "L7OK" }.into(),
             code: if down { None } else { Some(200) },
             duration_ms: Some(2),
             text: if down { "Connection refused" } else { "" }.into(),
-        }),
+        })),
         health_checks: Some(true),
         agent_checks: None,
         cookie: None,
@@ -87,15 +87,15 @@ pub fn weighing(mut server: ServerObs, weight: u32) -> ServerObs {
 }
 
 pub fn pool(name: &str, servers: Vec<ServerObs>) -> PoolObs {
-    let sum = |of: fn(&Gauges) -> u64| servers.iter().map(|s| of(&s.gauges)).sum();
+    let sum = |of: fn(&Gauges) -> u64| servers.iter().map(|s| of(&s.gauges)).sum::<u64>();
     PoolObs {
         name: sanitize(name).into_owned().into(),
         mode: "http".into(),
         algorithm: "roundrobin".into(),
         status: ServerStatus::of(StatusWord::Up),
         gauges: Gauges {
-            sessions: sum(|g| g.sessions),
-            rate: sum(|g| g.rate),
+            sessions: saturate(sum(|g| g.sessions.into())),
+            rate: saturate(sum(|g| g.rate.into())),
             errors: sum(|g| g.errors),
             http_5xx: Some(sum(|g| g.http_5xx.unwrap_or(0))),
             total_ms: Some(14),

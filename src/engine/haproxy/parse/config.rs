@@ -34,7 +34,7 @@ pub struct Server {
     pub disabled: bool,
     pub weight: Value<u32>,
     /// None: no limit.
-    pub maxconn: Value<Option<u64>>,
+    pub maxconn: Value<Option<u32>>,
     pub address: Value<IpAddr>,
     pub port: Value<Option<u16>>,
     /// Counted from 1.
@@ -48,7 +48,7 @@ pub struct Server {
 struct Settings {
     disabled: bool,
     weight: Value<u32>,
-    maxconn: Value<Option<u64>>,
+    maxconn: Value<Option<u32>>,
     words: Vec<Value<String>>,
 }
 
@@ -244,7 +244,7 @@ fn apply(settings: &mut Settings, words: &[Word]) {
             "enabled" => settings.disabled = false,
             "weight" => settings.weight = words.next().map_or(Value::Unknown, number),
             "maxconn" => {
-                settings.maxconn = match words.next().map_or(Value::Unknown, number::<u64>) {
+                settings.maxconn = match words.next().map_or(Value::Unknown, number::<u32>) {
                     Value::Is(0) => Value::Is(None),
                     Value::Is(n) => Value::Is(Some(n)),
                     Value::Unknown => Value::Unknown,

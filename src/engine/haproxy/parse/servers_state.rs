@@ -1,7 +1,7 @@
 //! `show servers state`: the exact administrative state of each server, a *decimal* bit mask.
 
 use super::ParseError;
-use super::text::{Cuts, Lines, clean, narrow};
+use super::text::{Cuts, LONGEST, Lines, clean, narrow};
 
 const REPLY: &str = "show servers state";
 
@@ -35,7 +35,8 @@ fn checks(state: &[u8]) -> Option<bool> {
 
 /// Columns by name; None means that this version does not print it.
 struct Layout {
-    count: usize,
+    /// Words up to the last that is looked at.
+    wanted: usize,
     backend: usize,
     server: usize,
     address: Option<usize>,
@@ -53,8 +54,8 @@ impl Layout {
         let names: Vec<&[u8]> = header.split(|b| *b == b' ').filter(|w| !w.is_empty() && *w != b"#").collect();
         let find = |name: &str| names.iter().position(|n| *n == name.as_bytes());
         let must = |name: &'static str| find(name).ok_or_else(|| ParseError::new(REPLY, 2, format!("no column {name}")));
-        Ok(Layout {
-            count: names.len(),
+        let mut layout = Layout {
+            wanted: 0,
             backend: must("be_name")?,
             server: must("srv_name")?,
             admin: must("srv_admin_state")?,
@@ -65,7 +66,19 @@ impl Layout {
             check_state: find("srv_check_state"),
             agent_state: find("srv_agent_state"),
             fqdn: find("srv_fqdn"),
-        })
+        };
+        let optional = [
+            layout.address,
+            layout.port,
+            layout.user_weight,
+            layout.initial_weight,
+            layout.check_state,
+            layout.agent_state,
+            layout.fqdn,
+        ];
+        let last = optional.into_iter().flatten().chain([layout.backend, layout.server, layout.admin]).max();
+        layout.wanted = last.map_or(0, |last| last + 1);
+        Ok(layout)
     }
 }
 
@@ -88,9 +101,13 @@ pub fn parse(text: &[u8]) -> Result<(Vec<ServerState<'_>>, &[u8]), ParseError> {
         if line.is_empty() {
             return Ok((states, lines.rest()));
         }
-        words.cut::<b' '>(line, usize::MAX);
-        if words.count() < layout.count {
-            let what = format!("the line has {} words, the header {}", words.count(), layout.count);
+        if line.len() > LONGEST {
+            let what = format!("the line has {} bytes; no engine prints that many", line.len());
+            return Err(ParseError::new(REPLY, lines.number(), what));
+        }
+        words.cut::<b' '>(line, layout.wanted);
+        if words.count() < layout.wanted {
+            let what = format!("the line has {} words, the header promises {} or more", words.count(), layout.wanted);
             return Err(ParseError::new(REPLY, lines.number(), what));
         }
         states.push(state(line, &words, &layout, lines.number())?);

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter};
 
-use crate::engine::haproxy::spare;
 use crate::model::Fields;
 
 use super::ParseError;
-use super::text::{Cuts, MOST_PARTS, clean};
+use super::text::{Cuts, LONGEST, MOST_PARTS, clean};
 
 const REPLY: &str = "show stat";
 /// Index of a column in this table; a column that the engine does not have reads as empty.
@@ -80,12 +79,6 @@ impl std::fmt::Debug for StatTable {
     }
 }
 
-impl Drop for StatTable {
-    fn drop(&mut self) {
-        spare::give(std::mem::take(&mut self.text));
-    }
-}
-
 impl StatTable {
     /// Takes the reply of `show stat` (or the CSV of the statistics page). The header names the columns; every row must have
     /// as many fields as the header, so that a reply that was cut anywhere is an error and never half a row.
@@ -114,8 +107,7 @@ impl StatTable {
     pub fn drop_tail(&mut self) {
         self.text.truncate(self.end);
         if self.text.capacity() > self.end * 2 {
-            let table = self.text.as_slice().into();
-            spare::give(std::mem::replace(&mut self.text, table));
+            self.text.shrink_to_fit();
         }
     }
 
@@ -152,6 +144,9 @@ fn index_rows(text: &[u8], mut at: usize, width: usize, quoted: bool) -> Result<
         if row.is_empty() {
             at += length + 1;
             break;
+        }
+        if row.len() > LONGEST {
+            return Err(ParseError::new(REPLY, line, format!("the row has {} bytes; no engine prints that many", row.len())));
         }
         let fields = if quoted { separators_outside_quotes(row) } else { memchr_iter(b',', row).count() } + 1;
         if fields != width {
@@ -249,7 +244,7 @@ impl<'t> Row<'t, '_> {
 fn cut_quoted(text: &[u8], fields: &mut Cuts) {
     fields.clear();
     let mut inside = false;
-    let mut at = 0u32;
+    let mut at = 0;
     for b in text {
         inside ^= *b == b'"';
         if *b == b',' && !inside {

@@ -31,20 +31,25 @@ pub fn narrow<T: TryFrom<u64>>(bytes: &[u8]) -> Option<T> {
     number(bytes).and_then(|n| T::try_from(n).ok())
 }
 
+/// The longest line that can be cut, in bytes. Engines build lines in a buffer of 16 KB (`tune.bufsize`).
+pub const LONGEST: usize = u16::MAX as usize;
 /// Parts of a line that are found at most; the engines' lines have far fewer.
-pub const MOST_PARTS: usize = ROOM - 8;
+pub const MOST_PARTS: usize = ROOM - 9;
 const ROOM: usize = 1 << 10;
 
 /// Where the parts of a line between separators end. Kept from line to line.
 pub struct Cuts {
-    /// The first `len` are of this line.
-    ends: Box<[u32; ROOM]>,
+    /// The first is one before the line, so that a part is between two of them; the next `len` are of this line.
+    ends: Box<[u16; ROOM]>,
     len: usize,
 }
 
+/// One byte before the line: it wraps to 0.
+const BEFORE: u16 = u16::MAX;
+
 impl Default for Cuts {
     fn default() -> Self {
-        Self { ends: Box::new([0; ROOM]), len: 0 }
+        Self { ends: Box::new([BEFORE; ROOM]), len: 0 }
     }
 }
 
@@ -54,34 +59,36 @@ impl Cuts {
         self.len
     }
 
-    /// Finds at least the first `wanted` parts of `text`, but no more than [`MOST_PARTS`].
+    /// Finds at least the first `wanted` parts of `text`, but no more than [`MOST_PARTS`], and looks no further than
+    /// [`LONGEST`].
     ///
     /// Parts are short and many, so what costs is to guess wrong how many come next. The separators of eight bytes become
     /// the bits of one, which says where they are: eight places are written at once, however many there are (Langdale and
     /// Lemire, "Parsing gigabytes of JSON per second", 2019, do the same).
     pub fn cut<const SEPARATOR: u8>(&mut self, text: &[u8], wanted: usize) {
+        let text = text.get(..LONGEST).unwrap_or(text);
         let (words, tail) = text.as_chunks::<8>();
         let wanted = wanted.min(MOST_PARTS);
-        let (mut count, mut at) = (0, 0);
+        let (mut count, mut at) = (0, 0u16);
         for word in words {
             count = self.write(count, at, separators::<SEPARATOR>(*word));
             if count >= wanted {
                 self.len = count.min(MOST_PARTS);
                 return;
             }
-            at += 8;
+            at = at.wrapping_add(8); // no line is that long
         }
         let mut last = [!SEPARATOR; 8];
         if let Some(begin) = last.get_mut(..tail.len()) {
             begin.copy_from_slice(tail);
         }
         self.len = self.write(count, at, separators::<SEPARATOR>(last)).min(MOST_PARTS);
-        self.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        self.push(text.len() as u16);
     }
 
     /// As [`Cuts::cut`], for parts that are cut elsewhere.
-    pub fn push(&mut self, end: u32) {
-        if let Some(place) = self.ends.get_mut(self.len).filter(|_| self.len < MOST_PARTS) {
+    pub fn push(&mut self, end: u16) {
+        if let Some(place) = self.ends.get_mut(self.len + 1).filter(|_| self.len < MOST_PARTS) {
             *place = end;
             self.len += 1;
         }
@@ -94,10 +101,10 @@ impl Cuts {
     /// Writes the places of the bits behind the first `count`; how many there are then. What is written behind the last
     /// is not looked at.
     #[inline]
-    fn write(&mut self, count: usize, at: u32, (bits, more): (u8, usize)) -> usize {
+    fn write(&mut self, count: usize, at: u16, (bits, more): (u8, usize)) -> usize {
         let places = &PLACES[usize::from(bits)];
-        if let Some(room) = self.ends.get_mut(count..).and_then(<[u32]>::first_chunk_mut::<8>) {
-            *room = places.map(|place| at + u32::from(place));
+        if let Some(room) = self.ends.get_mut(count + 1..).and_then(<[u16]>::first_chunk_mut::<8>) {
+            *room = places.map(|place| at.wrapping_add(place));
         }
         count + more
     }
@@ -105,17 +112,16 @@ impl Cuts {
     /// Part `index` of the line that was cut; empty where there is none.
     #[inline]
     pub fn part<'t>(&self, text: &'t [u8], index: usize) -> &'t [u8] {
-        let Some(end) = self.ends.get(index).filter(|_| index < self.len) else { return b"" };
-        let start = match index.checked_sub(1) {
-            Some(before) => self.ends.get(before).map_or(0, |e| *e as usize + 1),
-            None => 0,
-        };
-        text.get(start..*end as usize).unwrap_or_default()
+        if index >= self.len {
+            return b"";
+        }
+        let Some([before, end]) = self.ends.get(index..).and_then(<[u16]>::first_chunk::<2>) else { return b"" };
+        text.get(usize::from(before.wrapping_add(1))..usize::from(*end)).unwrap_or_default()
     }
 }
 
-/// The places of the bits of each byte.
-static PLACES: [[u8; 8]; 256] = {
+/// The places of the bits of each byte, as wide as they are written: then eight are one load, one sum and one store.
+static PLACES: [[u16; 8]; 256] = {
     let mut table = [[0; 8]; 256];
     let mut bits = 0;
     while bits < 256 {
