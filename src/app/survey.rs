@@ -76,7 +76,7 @@ pub async fn probe(
     let step = fleet.settings.timeout;
     let (handles, failed) = handles(&fleet, prompting);
     let mut reports: Vec<(NodeName, Result<ProbeReport, Problem>)> =
-        failed.into_iter().map(|e| (e.node, Err(crate::collect::problem_of(&e.source)))).collect();
+        failed.into_iter().map(|e| (e.node, Err(e.source.problem()))).collect();
     let looks =
         futures::stream::iter(handles.iter().map(|handle| async move { (handle.name().clone(), probe_one(handle, step).await) }));
     let mut looks = std::pin::pin!(looks.buffer_unordered(AT_ONCE));
@@ -96,7 +96,7 @@ async fn probe_one(handle: &NodeHandle, step: Duration) -> Result<ProbeReport, P
 }
 
 fn problem(error: TransportError) -> Problem {
-    crate::collect::problem_of(&EngineError::Transport(error))
+    EngineError::Transport(error).problem()
 }
 
 /// Hosts that an ssh configuration names without wildcards: the given file, or the user's own.

@@ -35,6 +35,7 @@ mod table;
 mod tui;
 mod undo;
 mod vip;
+mod vip_text;
 mod watch;
 
 use std::ffi::OsString;
@@ -84,7 +85,7 @@ enum Verb {
     Tui(tui::TuiArgs),
     /// Show what is wrong, gravest first, and the fleet in a few lines
     Status(status::StatusArgs),
-    /// Look at nodes, run commands on them
+    /// Look at nodes, run commands on them, take them out of service
     Node(node::NodeArgs),
     /// Look at pools over all nodes
     Pool(pool::PoolArgs),
@@ -100,7 +101,7 @@ enum Verb {
     Cache(cache::CacheArgs),
     /// Look at certificates
     Cert(cert::CertArgs),
-    /// Look at virtual addresses
+    /// Look at virtual addresses and move them
     Vip(vip::VipArgs),
     /// Follow what changes: one JSON object a line
     Watch(watch::WatchArgs),

@@ -3,6 +3,7 @@
 use super::agent_text;
 use super::output::{Cell, Tone};
 use super::printer::Block;
+use super::vip_text;
 use crate::config::ConfirmLevel;
 use crate::config::duration::show_duration;
 use crate::ops::{Judgement, Plan, Step};
@@ -23,6 +24,9 @@ pub fn blocks(plan: &Plan) -> Vec<Block> {
     }
     if let Some(agent) = &plan.agent {
         blocks.push(Block::Lines(agent_text::lines(agent)));
+    }
+    if let Some(vip) = &plan.vip {
+        blocks.push(Block::Lines(vip_text::lines(vip)));
     }
     if !plan.steps.is_empty() {
         blocks.push(Block::Lines(plan.steps.iter().flat_map(step).collect()));

@@ -16,5 +16,4 @@ pub mod problems;
 mod query;
 
 pub use history::{History, Sample};
-pub(crate) use poll::problem_of;
 pub use poll::{Collector, Polling};

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Settings;
 use crate::engine::{EngineError, NodeHandle, Streams, Want};
-use crate::model::{FleetView, Health, NodeName, NodeObs, NodeView, Problem, VrrpObs, VrrpView, sanitize};
+use crate::model::{FleetView, Health, NodeName, NodeObs, NodeView, Problem, VrrpObs, VrrpView};
 
 use super::History;
 
@@ -234,7 +234,7 @@ impl Collector {
     async fn read_vrrp(&self, node: &Polled, anew: bool) -> Duration {
         let Some(vrrp) = &node.handle.vrrp else { return Duration::MAX };
         let result = match tokio::time::timeout(self.timeout * 2, vrrp.observe(anew, self.timeout)).await {
-            Ok(result) => result.map_err(|e| problem_of(&e)),
+            Ok(result) => result.map_err(|e| e.problem()),
             Err(_) => {
                 let what = format!("{}: no answer within {:?}", vrrp.source(), self.timeout);
                 Err(Problem { what, hint: None, retry: true })
@@ -273,7 +273,7 @@ impl Collector {
         let mut following = match streams.follow(self.refresh, self.timeout).await {
             Ok(following) => following,
             Err(EngineError::Refused { .. }) => return None,
-            Err(error) => return Some(self.note(node, Err(problem_of(&error)))),
+            Err(error) => return Some(self.note(node, Err(error.problem()))),
         };
         loop {
             tokio::select! {
@@ -282,7 +282,7 @@ impl Collector {
                         self.note(node, Ok(seen));
                     }
                     Ok(Ok(None)) => return Some(MOVED),
-                    Ok(Err(error)) => return Some(self.note(node, Err(problem_of(&error)))),
+                    Ok(Err(error)) => return Some(self.note(node, Err(error.problem()))),
                     Err(_) => {
                         let source = node.handle.engine.as_ref().map(|e| e.source()).unwrap_or_default();
                         let what = format!("{source}: the stream has been silent for {:?}", self.refresh + self.timeout);
@@ -303,7 +303,7 @@ impl Collector {
             // The engine keeps the deadline itself; the outer one is for an engine that does not.
             Some(engine) => match tokio::time::timeout(self.timeout * 2, engine.observe(Want::All, self.timeout)).await {
                 Ok(Ok(seen)) => Ok(seen),
-                Ok(Err(error)) => Err(problem_of(&error)),
+                Ok(Err(error)) => Err(error.problem()),
                 Err(_) => Err(Problem {
                     what: format!("{}: no answer within {:?}", engine.source(), self.timeout),
                     hint: None,
@@ -422,12 +422,4 @@ impl Collector {
 /// The state is plain data: a panic elsewhere cannot leave it half-made.
 fn lock(state: &Mutex<NodeState>) -> MutexGuard<'_, NodeState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(crate) fn problem_of(error: &EngineError) -> Problem {
-    Problem {
-        what: sanitize(&error.to_string()).into_owned(),
-        hint: error.hint().map(|h| sanitize(h).into_owned()),
-        retry: error.is_transient(),
-    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Only fresh nodes are believed about pools and servers; a node that is not fresh is a problem by itself.
 
+mod vips;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -44,11 +46,20 @@ impl Severity {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
+    SplitBrain,
+    NoOwner,
+    /// keepalived's word against the interface's.
+    VipDisagreement,
+    /// Peers that cannot hear each other.
+    VrrpMismatch,
     NodeDead,
     NodeStale,
     PoolDown,
     PoolBelowMinimum,
     Unfinished,
+    Keepalived,
+    VipMisplaced,
+    TrackFile,
     ServerDown,
     Disagreement,
     /// Drained or in maintenance, and no lease says by whom and until when.
@@ -64,6 +75,13 @@ pub enum ProblemKind {
 impl ProblemKind {
     pub const fn label(self) -> &'static str {
         match self {
+            ProblemKind::SplitBrain => "split brain",
+            ProblemKind::NoOwner => "no owner",
+            ProblemKind::VipDisagreement => "vip disagreement",
+            ProblemKind::VrrpMismatch => "vrrp mismatch",
+            ProblemKind::Keepalived => "keepalived",
+            ProblemKind::VipMisplaced => "vip misplaced",
+            ProblemKind::TrackFile => "track file",
             ProblemKind::NodeDead => "node dead",
             ProblemKind::NodeStale => "node stale",
             ProblemKind::PoolDown => "pool down",
@@ -113,6 +131,7 @@ pub fn find(facts: &Facts<'_>) -> Vec<Finding> {
     servers(facts, &mut found);
     leases(facts, &mut found);
     unfinished(facts, &mut found);
+    vips::find(facts.view, &mut found);
     found.sort_by(|a, b| (a.severity, a.kind, &a.subject).cmp(&(b.severity, b.kind, &b.subject)));
     found
 }

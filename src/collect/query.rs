@@ -6,7 +6,6 @@ use crate::engine::{Engine, EngineError};
 use crate::model::{Certificate, NodeName, NodeReading, Problem, ServerRef, Session, StickTable, StickTableEntry, Worker};
 
 use super::Collector;
-use super::poll::problem_of;
 
 impl Collector {
     /// Sessions of one server, or of all, at most `limit`.
@@ -75,7 +74,7 @@ impl Collector {
     async fn bounded<T>(&self, asked: impl Future<Output = Result<T, EngineError>>) -> Result<T, Problem> {
         let most: Duration = self.timeout * 2;
         match tokio::time::timeout(most, asked).await {
-            Ok(result) => result.map_err(|e| problem_of(&e)),
+            Ok(result) => result.map_err(|e| e.problem()),
             Err(_) => Err(Problem { what: format!("no answer within {most:?}"), hint: None, retry: true }),
         }
     }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::model::{
-    AddServer, Certificate, Change, EngineKind, NodeName, NodeObs, NodeReading, ServerRef, Session, StickTable, StickTableEntry,
-    Target, VrrpObs, Worker,
+    AddServer, Certificate, Change, EngineKind, NodeName, NodeObs, NodeReading, Problem, ServerRef, Session, StickTable,
+    StickTableEntry, Target, VrrpObs, Worker, sanitize,
 };
 use crate::transport::TransportError;
 
@@ -41,6 +41,14 @@ impl EngineError {
             Self::Transport(e) => e.is_transient(),
             Self::Malformed { .. } => true,
             Self::Refused { .. } | Self::NotAllowed { .. } => false,
+        }
+    }
+    /// In words for whoever looks, sanitised.
+    pub fn problem(&self) -> Problem {
+        Problem {
+            what: sanitize(&self.to_string()).into_owned(),
+            hint: self.hint().map(|h| sanitize(h).into_owned()),
+            retry: self.is_transient(),
         }
     }
     pub fn hint(&self) -> Option<&str> {
@@ -158,6 +166,8 @@ pub trait Vrrp: Send + Sync + fmt::Debug {
     fn source(&self) -> String;
     /// `anew` asks the daemon even where it told a moment ago.
     async fn observe(&self, anew: bool, deadline: Duration) -> Result<VrrpObs>;
+    /// What stands in front of argv that changes it (`sudo -n --`).
+    fn rights(&self) -> &'static [&'static str];
 }
 
 /// Readings without polling.

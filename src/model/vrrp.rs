@@ -200,6 +200,26 @@ impl VrrpInstance {
     pub fn priority(&self) -> u8 {
         self.effective_priority.unwrap_or(self.base_priority)
     }
+    /// What peers must have in common to hear each other, where it differs: the keyword, and how.
+    pub fn differences(&self, other: &VrrpInstance) -> Vec<(&'static str, String)> {
+        let (a, b) = (self, other);
+        let mut all = Vec::new();
+        if a.vrid != b.vrid {
+            all.push(("virtual_router_id", format!("{} and {}", a.vrid, b.vrid)));
+        }
+        if a.version != b.version {
+            all.push(("VRRP version", format!("{} and {}", a.version, b.version)));
+        }
+        if a.advert_interval != b.advert_interval && a.version == 2 {
+            all.push(("advert_int", format!("{:?} and {:?}", a.advert_interval, b.advert_interval)));
+        }
+        if a.auth.label() != b.auth.label() {
+            all.push(("authentication", format!("{} and {}", a.auth.label(), b.auth.label())));
+        } else if a.auth != b.auth {
+            all.push(("auth_pass", "their passwords are not the same".to_owned()));
+        }
+        all
+    }
     /// The track file that can move the priority without a fault.
     pub fn weighted_file(&self) -> Option<&TrackFile> {
         self.track_files.iter().find(|f| f.weight != 0)
@@ -222,6 +242,8 @@ pub struct VrrpDaemon {
     pub config: String,
     /// Folder for its dumps, as the process sees it.
     pub tmp: String,
+    /// The systemd unit that it runs in.
+    pub unit: Option<String>,
 }
 
 /// A file that makes up the configuration.
@@ -302,9 +324,5 @@ impl VrrpObs {
     /// Somebody listens on this port of the address, or of all addresses.
     pub fn listens(&self, address: IpAddr, port: u16) -> bool {
         self.listening.iter().any(|s| s.port() == port && (s.ip() == address || s.ip().is_unspecified()))
-    }
-    /// Every password of the configuration is left out.
-    pub fn config_file(&self, path: &str) -> Option<&VrrpConfigFile> {
-        self.config.iter().find(|f| f.path == path)
     }
 }

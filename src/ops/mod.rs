@@ -25,6 +25,7 @@ mod targets;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;
+pub mod vip;
 
 pub use approve::{Approval, Approved, Refusal};
 pub use error::PlanError;

@@ -8,6 +8,7 @@ use crate::model::{Change, FleetView, NodeName, PoolName, Target};
 
 use super::Request;
 use super::agent::AgentPlan;
+use super::vip::VipPlan;
 
 /// One change of one target on one node.
 #[derive(Clone, Debug, Serialize)]
@@ -74,6 +75,9 @@ pub struct Plan {
     /// Set for `Verb::Agent`, which has programs instead of steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentPlan>,
+    /// Set for `Verb::Vip`, which has moves instead of steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vip: Option<VipPlan>,
     pub verdicts: Vec<Verdict>,
     /// Nodes that could not be read: they will not be touched, and the result says so.
     pub unreachable: Vec<(NodeName, String)>,
@@ -126,9 +130,10 @@ impl Plan {
     }
     /// Nothing would be sent.
     pub fn is_empty(&self) -> bool {
-        match &self.agent {
-            Some(agent) => agent.is_empty(),
-            None => self.exec.is_none() && self.steps.iter().all(|s| s.already),
+        match (&self.agent, &self.vip) {
+            (Some(agent), _) => agent.is_empty(),
+            (None, Some(vip)) => vip.is_empty(),
+            (None, None) => self.exec.is_none() && self.steps.iter().all(|s| s.already),
         }
     }
 }

@@ -12,9 +12,10 @@ use crate::store::{Lease, Who};
 
 use super::agent::{AgentPlan, AgentVerb};
 use super::guard::{self, Context};
-use super::plan::{Basis, ExecPlan, GiveBack, Plan, Step};
+use super::plan::{Basis, ExecPlan, GiveBack, Plan, Step, Verdict};
 use super::targets;
 use super::verify::{describe, holds};
+use super::vip::{self, VipPlan};
 use super::{PlanError, Request, Verb};
 
 /// Longest lease that is accepted: a change that is to stay longer belongs into the configuration.
@@ -57,6 +58,10 @@ pub fn plan(request: Request, view: &FleetView, known: Known<'_>) -> Result<Plan
     if let Verb::Agent(asked) = &request.verb {
         return Err(PlanError::Invalid { what: format!("to {} its nodes have to be looked at first", asked.verb), hint: None });
     }
+    if let Verb::Vip(asked) = &request.verb {
+        let (moves, verdicts) = vip::plan::plan(asked, view, known.nodes, known.now)?;
+        return Ok(of_vips(request, view, known, moves, verdicts));
+    }
     let scope = targets::nodes(&request.selector, view)?;
     if let Verb::Exec { argv } = &request.verb {
         let nodes = scope.iter().map(|n| n.meta.name.clone()).collect();
@@ -74,7 +79,7 @@ pub fn plan(request: Request, view: &FleetView, known: Known<'_>) -> Result<Plan
             }
             given_back(&scope, known.give_back)
         }
-        Verb::Exec { .. } | Verb::Agent(_) => Vec::new(),
+        Verb::Exec { .. } | Verb::Agent(_) | Verb::Vip(_) => Vec::new(),
     };
     if let Some(only) = known.only {
         // Drafts on nodes that cannot be read stay: they become the words for those nodes, never steps.
@@ -304,9 +309,47 @@ fn finish(
         steps,
         exec,
         agent: None,
+        vip: None,
         verdicts,
         unreachable,
         confirm,
+    }
+}
+
+/// The plan of VIP moves: the same gate, with moves instead of steps.
+fn of_vips(request: Request, view: &FleetView, known: Known<'_>, moves: VipPlan, mut verdicts: Vec<Verdict>) -> Plan {
+    verdicts.extend(guard::judge(&Context {
+        request: &request,
+        steps: &[],
+        exec: None,
+        agent: None,
+        unreachable: &[],
+        incapable: &[],
+        view,
+        known,
+    }));
+    let confirm_word = match (&moves.request.node, moves.request.vips.as_slice()) {
+        (_, [one]) => one.to_string(),
+        (Some(node), _) => node.to_string(),
+        (None, many) => counted(many.len(), "VIP"),
+    };
+    let edits = moves.moves.iter().any(|m| !m.diff.is_empty());
+    Plan {
+        summary: moves.summary(),
+        confirm: match (moves.is_empty(), request.force || edits) {
+            (true, _) => ConfirmLevel::None,
+            (false, true) => ConfirmLevel::Typed,
+            (false, false) => ConfirmLevel::Ask,
+        },
+        confirm_word,
+        basis: Basis { given_back: Vec::new(), view: Some(view.clone()) },
+        request,
+        steps: Vec::new(),
+        exec: None,
+        agent: None,
+        vip: Some(moves),
+        verdicts,
+        unreachable: Vec::new(),
     }
 }
 
@@ -349,6 +392,7 @@ pub fn agent(
         steps: Vec::new(),
         exec: None,
         agent: Some(agent),
+        vip: None,
         verdicts,
         unreachable,
     }
@@ -425,7 +469,7 @@ fn summary(request: &Request, steps: &[Step], exec: Option<&ExecPlan>) -> String
         Verb::Server(change) | Verb::Named { change, .. } => change.to_string(),
         Verb::Undo { operation } => format!("undo operation {operation}:"),
         Verb::ReturnLease { lease } => format!("return lease {lease}:"),
-        Verb::Exec { .. } | Verb::Agent(_) => String::new(),
+        Verb::Exec { .. } | Verb::Agent(_) | Verb::Vip(_) => String::new(),
     };
     let shown = match targets.as_slice() {
         [] => "nothing".to_owned(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Change, Target};
 
 use super::agent::AgentRequest;
+use super::vip::VipRequest;
 
 /// Which servers, on which nodes. Every given condition must hold; `None` and empty mean any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,8 @@ pub enum Verb {
     Exec { argv: Vec<String> },
     /// The agent's own life on the selected nodes.
     Agent(AgentRequest),
+    /// VIPs moved between nodes; a whole node out of service and back.
+    Vip(VipRequest),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,6 +20,10 @@ pub enum Action {
     ClearTable,
     Undo,
     ReturnLease,
+    Failover,
+    Failback,
+    DrainNode,
+    ReturnNode,
 }
 
 impl Action {
@@ -41,6 +45,10 @@ impl Action {
             Action::ClearTable => "clear",
             Action::Undo => "undo",
             Action::ReturnLease => "return",
+            Action::Failover => "fail over",
+            Action::Failback => "fail back",
+            Action::DrainNode => "drain node",
+            Action::ReturnNode => "return node",
         }
     }
 
@@ -62,6 +70,10 @@ impl Action {
             Action::ClearTable => "clear the table, or the selected keys",
             Action::Undo => "undo the operation",
             Action::ReturnLease => "give the lease back now",
+            Action::Failover => "move the VIP to another node",
+            Action::Failback => "move the VIP home",
+            Action::DrainNode => "take the node out of service: VIPs over, connections down to zero",
+            Action::ReturnNode => "let the node hold VIPs again",
         }
     }
 }
@@ -102,6 +114,8 @@ pub enum Command {
     /// Live sessions of what is under the cursor.
     Sessions,
     Tables,
+    /// Virtual addresses and who holds them.
+    Vips,
     /// Every field of the row as the engine names them.
     Fields,
     /// Ask a running operation to stop.
@@ -147,6 +161,7 @@ impl Command {
             Command::Refresh => "read now",
             Command::NextTheme => "next theme",
             Command::Sessions => "live sessions",
+            Command::Vips => "virtual addresses",
             Command::Tables => "stick tables",
             Command::Fields => "all fields of the engine",
             Command::StopOperation => "stop the operation (what holds is told)",

@@ -92,6 +92,10 @@ pub const BINDINGS: &[Binding] = &[
     act(&[char('X')], Action::RemoveServer, SERVERS, None),
     act(&[char('e')], Action::EnableFrontend, &[Kind::Frontends], Some("enable")),
     act(&[char('d')], Action::DisableFrontend, &[Kind::Frontends], Some("disable")),
+    act(&[char('f')], Action::Failover, &[Kind::Vips], Some("fail over")),
+    act(&[char('b')], Action::Failback, &[Kind::Vips], Some("fail back")),
+    act(&[char('d')], Action::DrainNode, &[Kind::Nodes], Some("drain node")),
+    act(&[char('r')], Action::ReturnNode, &[Kind::Nodes], Some("return node")),
     act(&[char('X'), key(KeyCode::Delete)], Action::ClearTable, &[Kind::Tables, Kind::Entries], Some("clear")),
     act(&[char('u')], Action::Undo, &[Kind::Operations, Kind::Operation, Kind::Audit, Kind::Unfinished], Some("undo")),
     act(&[char('r')], Action::ReturnLease, &[Kind::Leases], Some("return")),
@@ -104,6 +108,7 @@ pub const BINDINGS: &[Binding] = &[
         &[Kind::Servers, Kind::Server, Kind::Node, Kind::Nodes, Kind::Overview],
         Some("sessions"),
     ),
+    on(&[char('v')], Command::Vips, &[Kind::Overview, Kind::Nodes, Kind::Node], Some("vips")),
     on(&[char('t')], Command::Tables, &[Kind::Overview, Kind::Nodes, Kind::Node], Some("tables")),
     on(&[char('f')], Command::Fields, &[Kind::Server, Kind::Node, Kind::Nodes, Kind::Sessions, Kind::Audit], Some("fields")),
     on(&[char('=')], Command::SameAddress, &[Kind::Servers, Kind::Server], None),
@@ -198,7 +203,8 @@ pub fn edit(event: &KeyEvent) -> Option<Edit> {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 16] = [
+    const KINDS: [Kind; 17] = [
+        Kind::Vips,
         Kind::Overview,
         Kind::Nodes,
         Kind::Node,

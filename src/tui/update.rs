@@ -431,6 +431,7 @@ pub fn execute(state: &mut State, command: Command) {
                 state.go(screen.clone());
             }
         }
+        Command::Vips => state.go(Screen::Vips),
         Command::Refresh => refresh(state),
         Command::NextTheme => {
             let at = ThemeName::ALL.iter().position(|t| *t == state.theme.name).unwrap_or(0);

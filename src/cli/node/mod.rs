@@ -1,6 +1,7 @@
 //! `lbdeck node`: the load balancers themselves.
 
 mod exec;
+mod life;
 mod list;
 mod show;
 
@@ -25,6 +26,10 @@ enum NodeVerb {
     Show(show::ShowArgs),
     /// Run a command on nodes
     Exec(exec::ExecArgs),
+    /// Take a whole node out of service: its VIPs go to peers, its connections are watched down to zero
+    Drain(life::DrainArgs),
+    /// Let a node hold VIPs again
+    Return(life::ReturnArgs),
 }
 
 impl NodeArgs {
@@ -33,6 +38,8 @@ impl NodeArgs {
             NodeVerb::List(args) => args.run(context).await,
             NodeVerb::Show(args) => args.run(context).await,
             NodeVerb::Exec(args) => args.run(context).await,
+            NodeVerb::Drain(args) => args.run(context).await,
+            NodeVerb::Return(args) => args.run(context).await,
         }
     }
 }

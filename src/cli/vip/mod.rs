@@ -1,6 +1,7 @@
 //! `lbdeck vip`: virtual addresses, who holds them, and who may.
 
 mod list;
+mod moves;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -23,6 +24,10 @@ enum VipVerb {
     List(list::ListArgs),
     /// Show everything that is known of a VIP: instances, priorities, tracked files, counters
     Show(show::ShowArgs),
+    /// Move a VIP to another node
+    Failover(moves::FailoverArgs),
+    /// Move a VIP home, to the node with the highest configured priority
+    Failback(moves::FailbackArgs),
 }
 
 impl VipArgs {
@@ -30,6 +35,8 @@ impl VipArgs {
         match &self.verb {
             VipVerb::List(args) => args.run(context).await,
             VipVerb::Show(args) => args.run(context).await,
+            VipVerb::Failover(args) => args.run(context).await,
+            VipVerb::Failback(args) => args.run(context).await,
         }
     }
 }

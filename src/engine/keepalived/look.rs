@@ -30,7 +30,7 @@ pub async fn run(
     limit: usize,
 ) -> Result<Vec<Part>> {
     let mark = format!("lbdeck-{:016x}", rand::random::<u64>());
-    let mut argv: Vec<&str> = if sudo { vec!["sudo", "-n", "--"] } else { Vec::new() };
+    let mut argv: Vec<&str> = rights(sudo).to_vec();
     argv.extend(["sh", "-s", "--", &mark, what]);
     argv.extend(words.iter().map(String::as_str));
     let ran = transport.run(&argv, SCRIPT.as_bytes(), Limits { deadline, output: limit }).await?;
@@ -54,6 +54,11 @@ pub async fn run(
         return Err(EngineError::Malformed { at, what: format!("looking at keepalived: {said}") });
     }
     Ok(parts)
+}
+
+/// What stands in front of argv.
+pub fn rights(sudo: bool) -> &'static [&'static str] {
+    if sudo { &["sudo", "-n", "--"] } else { &[] }
 }
 
 /// Parts begin with a line of the mark; the line feed before it belongs to the script, not to the part.

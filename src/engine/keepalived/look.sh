@@ -63,6 +63,8 @@ daemons() {
   for d in /proc/[0-9]*; do
     { read -r name <"$d/comm"; } 2>/dev/null || continue
     case $name in keepalived*) ;; *) continue ;; esac
+    # What has ended and is not yet reaped has no command line any more.
+    [ -n "$(head -c 1 "$d/cmdline" 2>/dev/null | tr '\0' x)" ] || continue
     theirs=$(readlink "$d/ns/net" 2>/dev/null)
     # Another network namespace is another node.
     if [ -n "$theirs" ] && [ "$theirs" != "$mine" ]; then continue; fi
@@ -73,6 +75,8 @@ daemons() {
     case $all in *" $parent "*) continue ;; esac
     part process "$pid"
     tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null
+    part unit "$pid"
+    sed -n 's|.*/\([^/]*\.service\)$|\1|p' "/proc/$pid/cgroup" 2>/dev/null
     ask "$pid"
   done
 }

@@ -171,6 +171,9 @@ impl Vrrp for Keepalived {
     fn source(&self) -> String {
         self.transport.describe()
     }
+    fn rights(&self) -> &'static [&'static str] {
+        look::rights(self.sudo)
+    }
 
     async fn observe(&self, anew: bool, deadline: Duration) -> Result<VrrpObs> {
         let began = Instant::now();

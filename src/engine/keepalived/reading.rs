@@ -50,6 +50,11 @@ pub fn daemon(parts: &[Part]) -> Result<Daemon, String> {
             pid: process.words.parse().map_err(|_| format!("'{}' is no process id", sanitize(&process.words)))?,
             config: sanitize(option(&argv, 'f', "use-file").unwrap_or(DEFAULT_CONFIG)).into_owned(),
             tmp: sanitize(&tmp.unwrap_or_default()).into_owned(),
+            unit: of("unit")
+                .iter()
+                .find(|u| u.words == process.words)
+                .and_then(|u| u.text.lines().find(|l| l.starts_with("keepalived")))
+                .map(|unit| sanitize(unit).into_owned()),
         });
     }
     let mut told = None;

@@ -15,6 +15,7 @@ mod passing;
 mod recheck;
 mod settle;
 mod syslog;
+mod vip;
 
 use std::sync::Arc;
 
@@ -80,10 +81,11 @@ pub(super) async fn run(inner: Arc<Inner>, approved: Approved, events: mpsc::Unb
     };
     report.emit(None, None, EventKind::Started { summary: plan.summary.clone() });
     let line = syslog::line(&inner.who, &plan, report.operation);
-    let Done { mut outcome, journal, touched } = match (&plan.exec, plan.agent.take()) {
-        (Some(exec), _) => exec::run(&inner, &report, &stop, exec).await,
-        (None, Some(agent)) => agent::run(&inner, &report, &stop, &plan, agent).await,
-        (None, None) => mutate::run(&inner, &report, &stop, plan, approval).await,
+    let Done { mut outcome, journal, touched } = match (&plan.exec, plan.agent.take(), plan.vip.take()) {
+        (Some(exec), _, _) => exec::run(&inner, &report, &stop, exec).await,
+        (None, Some(agent), _) => agent::run(&inner, &report, &stop, &plan, agent).await,
+        (None, None, Some(vip)) => vip::run(&inner, &report, &stop, &plan, vip).await,
+        (None, None, None) => mutate::run(&inner, &report, &stop, plan, approval).await,
     };
     let finish = Finish { exit: outcome.exit, outcome: serde_json::to_value(&outcome).unwrap_or_default(), journal };
     let operation = report.operation;

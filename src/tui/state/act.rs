@@ -139,6 +139,21 @@ impl State {
                     targets.iter().filter_map(|k| if let Key::Frontend(n) = k { Some(n.to_string()) } else { None }).collect();
                 some(names, "no frontend is chosen").map(|n| (Subject::Frontends(n.clone()), format!("frontend {}", n.join(" "))))
             }
+            Action::Failover | Action::Failback => {
+                let vips: Vec<std::net::IpAddr> =
+                    targets.iter().filter_map(|k| if let Key::Vip(address) = k { Some(*address) } else { None }).collect();
+                let what = vips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+                some(vips, "no VIP is chosen").map(|v| (Subject::Vips(v), what))
+            }
+            Action::DrainNode | Action::ReturnNode => {
+                let nodes: Vec<NodeName> =
+                    targets.iter().filter_map(|k| if let Key::Node(n) = k { Some(n.clone()) } else { None }).collect();
+                if let Some(without) = nodes.iter().find(|n| self.view.node(n.as_str()).is_none_or(|v| v.vrrp.is_none())) {
+                    return Err(format!("the fleet file names no keepalived on {without}"));
+                }
+                let what = nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+                some(nodes, "no node is chosen").map(|n| (Subject::Nodes(n), what))
+            }
             Action::ClearTable => self.table(&targets),
             Action::AddServer => {
                 let pool = self.chosen_pool(&targets).cloned();

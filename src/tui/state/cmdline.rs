@@ -28,6 +28,7 @@ pub trait Names {
     fn servers(&self) -> Vec<String>;
     fn frontends(&self) -> Vec<String>;
     fn leases(&self) -> Vec<String>;
+    fn vips(&self) -> Vec<String>;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,7 @@ enum Takes {
     Pool,
     Server,
     Frontend,
+    Vip,
     Theme,
     Lease,
     Number,
@@ -77,6 +79,7 @@ const WORDS: &[Word] = &[
     Word { names: &["server"], takes: Takes::Server, does: Does::About, help: "one server on every node" },
     Word { names: &["sessions"], takes: Takes::Place, does: Does::About, help: "live sessions of a server or node" },
     view(&["frontends"], || Screen::Frontends, "all frontends"),
+    view(&["vips", "vip"], || Screen::Vips, "virtual addresses and who holds them"),
     view(&["tables"], || Screen::Tables, "stick tables"),
     view(&["leases"], || Screen::Leases, "leases, and their return"),
     view(&["operations", "ops"], || Screen::Operations, "operations of this console"),
@@ -96,6 +99,10 @@ const WORDS: &[Word] = &[
     act(&["remove"], Takes::Server, Action::RemoveServer),
     act(&["enable-frontend"], Takes::Frontend, Action::EnableFrontend),
     act(&["disable-frontend"], Takes::Frontend, Action::DisableFrontend),
+    act(&["failover"], Takes::Vip, Action::Failover),
+    act(&["failback"], Takes::Vip, Action::Failback),
+    act(&["drain-node"], Takes::Node, Action::DrainNode),
+    act(&["return-node"], Takes::Node, Action::ReturnNode),
     act(&["undo"], Takes::Number, Action::Undo),
     act(&["return"], Takes::Lease, Action::ReturnLease),
     Word { names: &["sweep"], takes: Takes::Nothing, does: Does::Do(Command::Sweep), help: Command::Sweep.help() },
@@ -265,6 +272,16 @@ fn plan(action: Action, word: &Word, rest: &[String]) -> Result<Form, String> {
             need("a frontend")?;
             Subject::Frontends(chosen.clone())
         }
+        Takes::Vip => {
+            need("a VIP")?;
+            let vips: Result<Vec<std::net::IpAddr>, _> =
+                chosen.iter().map(|c| c.parse().map_err(|_| format!("'{c}' is not an address"))).collect();
+            Subject::Vips(vips?)
+        }
+        Takes::Node => {
+            need("a node")?;
+            Subject::Nodes(chosen.iter().map(|c| c.as_str().into()).collect())
+        }
         Takes::Lease => {
             need("a lease")?;
             Subject::Leases(chosen.clone())
@@ -360,10 +377,10 @@ impl CommandLine {
 /// What can follow: an argument, the value of a flag, or a flag.
 fn arguments(word: &Word, before: &[String], last: &str, names: &dyn Names) -> Vec<String> {
     let values: &[&str] = match before.last().map(String::as_str) {
-        Some("--node") => return names.nodes(),
+        Some("--node" | "--to") => return names.nodes(),
         Some("--then") => &["fail", "kill", "maint", "return"],
         Some("--checks") => &["health", "agent"],
-        Some("--wait" | "--check") => &["yes", "no"],
+        Some("--wait" | "--check" | "--add-track-file") => &["yes", "no"],
         Some("--for" | "--deadline" | "--reason" | "--zone" | "--tag" | "--role" | "--server-address") => return Vec::new(),
         _ => &[],
     };
@@ -384,6 +401,7 @@ fn arguments(word: &Word, before: &[String], last: &str, names: &dyn Names) -> V
         Takes::Server => names.servers(),
         Takes::Frontend => names.frontends(),
         Takes::Lease => names.leases(),
+        Takes::Vip => names.vips(),
         Takes::Place => names.servers().into_iter().chain(names.nodes()).collect(),
         Takes::Theme => ThemeName::ALL.iter().map(|t| t.label().to_owned()).collect(),
         Takes::Nothing | Takes::Number => Vec::new(),
@@ -410,6 +428,9 @@ mod tests {
         }
         fn leases(&self) -> Vec<String> {
             vec!["0a1b2c3d".into()]
+        }
+        fn vips(&self) -> Vec<String> {
+            vec!["10.0.0.9".into()]
         }
     }
 

@@ -1,5 +1,6 @@
 //! The plan dialog: fields that say what is wanted, the plan that comes of it, and the confirmation that it asks for.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tui_input::Input;
@@ -7,7 +8,8 @@ use tui_input::backend::crossterm::EventHandler;
 
 use crate::config::ConfirmLevel;
 use crate::config::duration::parse_duration;
-use crate::model::{AddServer, Change, CheckKind, PoolName, ServerRef, Target, Weight};
+use crate::model::{AddServer, Change, CheckKind, NodeName, PoolName, ServerRef, Target, Weight};
+use crate::ops::vip::{VipRequest, VipVerb};
 use crate::ops::{Approval, AtDeadline, DrainOptions, Judgement, Plan, Request, Selector, Verb};
 use crate::tui::command::Action;
 
@@ -28,6 +30,8 @@ pub enum Name {
     Server,
     Check,
     Backup,
+    To,
+    AddTrackFile,
 }
 
 impl Name {
@@ -47,6 +51,8 @@ impl Name {
             Name::Server => "name",
             Name::Check => "check",
             Name::Backup => "backup",
+            Name::To => "to",
+            Name::AddTrackFile => "add-track-file",
         }
     }
     const fn hint(self) -> &'static str {
@@ -65,13 +71,15 @@ impl Name {
             Name::Server => "name of the new server",
             Name::Check => "health checks as the pool's other servers have them",
             Name::Backup => "only when no other server is left",
+            Name::To => "node that takes it; empty: the healthy peer with the highest priority",
+            Name::AddTrackFile => "add a weighted track file to the configuration where there is none",
         }
     }
     const fn choices(self) -> &'static [&'static str] {
         match self {
             Name::Then => &["fail", "kill", "maint", "return"],
             Name::Wait | Name::Check => &["yes", "no"],
-            Name::Force | Name::Backup => &["no", "yes"],
+            Name::Force | Name::Backup | Name::AddTrackFile => &["no", "yes"],
             Name::Checks => &["health", "agent"],
             _ => &[],
         }
@@ -124,6 +132,8 @@ pub enum Subject {
     /// Session and its server, on a node.
     Sessions(Vec<(String, Selector)>),
     Operations(Vec<i64>),
+    Vips(Vec<IpAddr>),
+    Nodes(Vec<NodeName>),
     Leases(Vec<String>),
 }
 
@@ -177,13 +187,16 @@ const fn names(action: Action) -> &'static [Name] {
         Action::AddServer => {
             &[Name::Server, Name::Address, Name::Port, Name::Weight, Name::MaxConn, Name::Check, Name::Backup, Name::Reason]
         }
-        Action::RemoveServer => &[Name::Reason, Name::Force],
+        Action::RemoveServer | Action::Failback => &[Name::Reason, Name::Force],
+        Action::Failover => &[Name::To, Name::AddTrackFile, Name::Reason, Name::Force],
+        Action::DrainNode => &[Name::Deadline, Name::AddTrackFile, Name::Reason, Name::Force],
         Action::Ready
         | Action::KillSessions
         | Action::EnableFrontend
         | Action::DisableFrontend
         | Action::ClearTable
         | Action::Undo
+        | Action::ReturnNode
         | Action::ReturnLease => &[Name::Reason],
     }
 }
@@ -345,10 +358,29 @@ impl Form {
             Action::EnableFrontend => Change::EnableFrontend,
             Action::DisableFrontend => Change::DisableFrontend,
             Action::ClearTable => Change::ClearTable { key: None },
+            Action::Failover | Action::Failback | Action::DrainNode | Action::ReturnNode => return self.vip_verb(),
             // These have verbs of their own, by their subject.
             Action::Undo | Action::ReturnLease => Change::Ready,
         };
         Ok(Verb::Server(change))
+    }
+
+    /// Moves of VIPs; which VIPs or nodes is the subject's to say.
+    fn vip_verb(&mut self) -> Result<Verb, ()> {
+        let verb = match self.action {
+            Action::Failover => VipVerb::Failover,
+            Action::Failback => VipVerb::Failback,
+            Action::DrainNode => VipVerb::DrainNode,
+            _ => VipVerb::ReturnNode,
+        };
+        let node = Some(self.value(Name::To)).filter(|n| !n.is_empty()).map(NodeName::from);
+        // A node is drained for a day at most where nothing is said: the operation can be stopped.
+        let wait = match verb {
+            VipVerb::DrainNode => Some(self.duration(Name::Deadline)?.unwrap_or(Duration::from_secs(24 * 3600))),
+            _ => None,
+        };
+        let add_track_file = self.yes(Name::AddTrackFile);
+        Ok(Verb::Vip(VipRequest { verb, vips: Vec::new(), node, add_track_file, wait }))
     }
 
     /// What is asked for; None while a field cannot be read.
@@ -386,6 +418,22 @@ impl Form {
                 };
                 if keys.is_empty() { vec![one(None)] } else { keys.iter().map(|k| one(Some(k.clone()))).collect() }
             }
+            Subject::Vips(vips) => match verb {
+                Verb::Vip(asked) => {
+                    vec![request(Verb::Vip(VipRequest { vips: vips.clone(), ..asked }), Selector::default())]
+                }
+                _ => Vec::new(),
+            },
+            Subject::Nodes(nodes) => nodes
+                .iter()
+                .filter_map(|node| match &verb {
+                    Verb::Vip(asked) => {
+                        let asked = VipRequest { node: Some(node.clone()), ..asked.clone() };
+                        Some(request(Verb::Vip(asked), Selector::default()))
+                    }
+                    _ => None,
+                })
+                .collect(),
             Subject::Sessions(sessions) => sessions
                 .iter()
                 .map(|(id, selector)| request(Verb::Server(Change::KillSession { id: id.clone() }), selector.clone()))

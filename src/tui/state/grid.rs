@@ -20,6 +20,7 @@ pub enum Key {
     /// One server on one node.
     Cell(NodeName, ServerRef),
     Frontend(Box<str>),
+    Vip(std::net::IpAddr),
     Table(NodeName, String),
     Entry(String),
     Session(NodeName, String),

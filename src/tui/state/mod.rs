@@ -282,4 +282,7 @@ impl cmdline::Names for State {
     fn leases(&self) -> Vec<String> {
         self.leases.rows().iter().map(|lease| lease.id.clone()).collect()
     }
+    fn vips(&self) -> Vec<String> {
+        self.view.vips().iter().map(|v| v.address.to_string()).collect()
+    }
 }

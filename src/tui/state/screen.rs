@@ -17,6 +17,8 @@ pub enum Screen {
     /// One server on every node.
     Server(ServerRef),
     Frontends,
+    /// Virtual addresses and who holds them.
+    Vips,
     /// Live sessions of a server (on one node or on all that have it), or of a node.
     Sessions {
         node: Option<NodeName>,
@@ -47,6 +49,7 @@ pub enum Kind {
     Servers,
     Server,
     Frontends,
+    Vips,
     Sessions,
     Tables,
     Entries,
@@ -81,6 +84,7 @@ impl Screen {
             Screen::Servers(_) => Kind::Servers,
             Screen::Server(_) => Kind::Server,
             Screen::Frontends => Kind::Frontends,
+            Screen::Vips => Kind::Vips,
             Screen::Sessions { .. } => Kind::Sessions,
             Screen::Tables => Kind::Tables,
             Screen::Entries { .. } => Kind::Entries,
@@ -97,7 +101,7 @@ impl Screen {
     pub fn tab(&self) -> usize {
         match self.kind() {
             Kind::Overview => 0,
-            Kind::Nodes | Kind::Node | Kind::Tables | Kind::Entries => 1,
+            Kind::Nodes | Kind::Node | Kind::Vips | Kind::Tables | Kind::Entries => 1,
             Kind::Pools => 2,
             Kind::Servers | Kind::Server | Kind::Sessions => 3,
             Kind::Frontends => 4,
@@ -124,6 +128,7 @@ impl Screen {
                 this(server.server.to_string()),
             ],
             Screen::Frontends => vec![this("Frontends".into())],
+            Screen::Vips => vec![("Nodes".into(), Screen::Nodes), this("VIPs".into())],
             Screen::Sessions { node, server } => {
                 let mut trail = match server {
                     Some(server) => Screen::Server(server.clone()).trail(),

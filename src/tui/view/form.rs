@@ -129,6 +129,11 @@ fn plan_lines(plan: &Plan) -> Vec<(Tone, String)> {
         let nodes: Vec<&str> = exec.nodes.iter().map(|n| n.as_str()).collect();
         lines.push((Tone::Plain, format!("  {} on {}", exec.argv.join(" "), nodes.join(" "))));
     }
+    for m in plan.vip.iter().flat_map(|v| &v.moves) {
+        lines.push((Tone::Plain, format!("  {} → {}: {}", m.from, m.to, m.way.words())));
+        lines.extend(m.actions.iter().map(|a| (Tone::Held, format!("      {} ⇒ {a}", a.node))));
+        lines.extend(m.diff.iter().map(|line| (Tone::Ok, format!("      {line}"))));
+    }
     for step in &plan.steps {
         let reload = if step.lost_on_reload { "  ⟲ lost on reload" } else { "" };
         if step.already {

@@ -22,6 +22,7 @@ pub mod servers;
 pub mod sessions;
 pub mod tables;
 pub mod unfinished;
+pub mod vips;
 
 use ratatui::layout::Rect;
 
@@ -94,6 +95,7 @@ fn grid(state: &State) -> Box<dyn Grid> {
         Screen::Servers(pool) => Box::new(servers::grid(&state.view, &state.index, pool.as_ref())),
         Screen::Server(server) => Box::new(server::grid(state, server)),
         Screen::Frontends => Box::new(frontends::grid(&state.view)),
+        Screen::Vips => Box::new(vips::grid(&state.view)),
         Screen::Sessions { .. } => Box::new(sessions::grid(&state.sessions)),
         Screen::Tables => Box::new(tables::grid(&state.tables)),
         Screen::Entries { .. } => Box::new(tables::entries(&state.entries)),
@@ -215,6 +217,9 @@ fn empty_text(state: &State) -> String {
         Screen::Entries { .. } if !state.entries.is_waiting() => "the table is empty".into(),
         Screen::Messages => "nothing was said yet".into(),
         Screen::Nodes => "the fleet file names no nodes".into(),
+        Screen::Vips if state.view.nodes.iter().all(|n| n.vrrp.is_none()) => {
+            "no node of the fleet file has `engines: {keepalived: true}`".into()
+        }
         _ if state.sums.whole.fresh == 0 => "nothing has been read yet".into(),
         _ => "nothing here, or nothing has been read yet".into(),
     }
@@ -225,6 +230,10 @@ pub fn open(state: &mut State) {
     let Some(key) = state.journey.here.list.cursor.clone() else { return };
     let to = match (key, state.screen()) {
         (Key::Node(node), _) => Screen::Node(node),
+        (Key::Vip(address), _) => match vips::owner_of(&state.view, address) {
+            Some(node) => Screen::Node(node),
+            None => return,
+        },
         (Key::Pool(pool), _) => Screen::Servers(Some(pool)),
         (Key::Server(server), _) => Screen::Server(server),
         (Key::Cell(node, server), Screen::Server(_)) => Screen::Sessions { node: Some(node), server: Some(server) },

@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 
 use crate::collect::describe;
 use crate::config::duration::show_duration;
-use crate::model::{FleetView, Health, NodeName, NodeView, ServerObs, ServerRef};
+use crate::model::{FleetView, Health, NodeName, NodeView, ServerObs, ServerRef, VrrpState, VrrpView};
 use crate::tui::event::Charted;
 use crate::tui::state::State;
 use crate::tui::state::class::{Class, health_tone, health_word};
@@ -173,6 +173,9 @@ fn lines(state: &State, name: &NodeName) -> Vec<(&'static str, String, Tone)> {
         out.extend(routes.map(|(name, value)| ("route", format!("{name} {value}"), Tone::Plain)));
         out.extend(obs.events.iter().take(EVENTS).map(|event| ("event", describe::event(event), Tone::Dim)));
     }
+    if let Some(vrrp) = &node.vrrp {
+        vrrp_lines(vrrp, &mut out);
+    }
     if let Some(details) = state.details.as_ref().filter(|d| d.node == *name) {
         match &details.workers {
             Some(Ok(workers)) => {
@@ -209,6 +212,27 @@ fn lines(state: &State, name: &NodeName) -> Vec<(&'static str, String, Tone)> {
         out.push(("load", text, Tone::Accent));
     }
     out
+}
+
+/// What keepalived says and the interfaces carry, a line an instance.
+fn vrrp_lines(vrrp: &VrrpView, out: &mut Vec<(&'static str, String, Tone)>) {
+    if let Some(problem) = &vrrp.problem {
+        out.push(("vrrp", problem.what.clone(), Tone::Bad));
+    }
+    let Some(obs) = vrrp.last.as_deref() else { return };
+    for i in &obs.instances {
+        let held: Vec<String> = i.vips.iter().filter(|v| obs.holds(v.address)).map(|v| v.address.to_string()).collect();
+        let state = i.state.map_or("not told", |s| s.label());
+        let holds = if held.is_empty() { "holds no VIP".to_owned() } else { format!("holds {}", held.join(" ")) };
+        let tone = match (i.state, held.is_empty()) {
+            (Some(VrrpState::Master), false) => Tone::Ok,
+            (Some(VrrpState::Backup), true) => Tone::Plain,
+            _ => Tone::Warn,
+        };
+        let base = if i.priority() == i.base_priority { String::new() } else { format!(" of {}", i.base_priority) };
+        out.push(("vrrp", format!("{} {state} {}{base}, {holds}", i.name, i.priority()), tone));
+    }
+    out.extend(obs.notes.iter().map(|note| ("vrrp", note.clone(), Tone::Warn)));
 }
 
 pub fn panel(state: &State, name: &NodeName, buf: &mut Buffer, area: Rect) {

@@ -1,5 +1,7 @@
 //! keepalived for real: two directors in network namespaces, looked at over ssh from a client's namespace.
 
+mod failover;
+mod findings;
 mod observe;
 
 use nix::unistd::Uid;

@@ -234,8 +234,9 @@ impl Director {
     pub fn spawn_keepalived(&self, name: &str, conf: &Path) -> Child {
         let log = fs::File::create(self.dir.join(format!("{name}.log"))).unwrap();
         let pid = |part: &str| self.dir.join(format!("{name}{part}.pid"));
-        Command::new("keepalived")
-            .args(["-s", self.ns.name(), "-P", "-n", "-l", "-D", "-f"])
+        // A director is no busy build machine: what else runs here must not starve it.
+        Command::new("nice")
+            .args(["-n", "-15", "keepalived", "-s", self.ns.name(), "-P", "-n", "-l", "-D", "-f"])
             .arg(conf)
             .arg("-p")
             .arg(pid(""))
@@ -287,8 +288,13 @@ impl Director {
             n = self.n,
         );
         fs::write(&conf, text).unwrap();
-        let mut command = self.ns.command("haproxy");
-        command.args(["-db", "-f"]).arg(&conf).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = self.ns.command("nice");
+        command
+            .args(["-n", "-15", "haproxy", "-db", "-f"])
+            .arg(&conf)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.haproxy = Some(command.spawn().unwrap());
         until("haproxy answers", LONG, || std::os::unix::net::UnixStream::connect(self.haproxy_socket()).ok());
     }

@@ -79,12 +79,28 @@ async fn one(target: SocketAddr) -> std::io::Result<String> {
     }
 }
 
-/// Nobody was refused or left waiting. A connection that was open in the very moment of the move is reset by the new owner, which does not
-/// know it: on a busy machine a probe may be caught in it.
+/// Longest time that lies between two good answers, by the beginnings of the probes.
+pub fn longest_gap(probes: &[Probe]) -> Duration {
+    let mut good = probes.iter().filter(|p| p.answer.is_ok()).map(|p| p.at);
+    let Some(mut last) = good.next() else { return Duration::MAX };
+    let mut longest = Duration::ZERO;
+    for at in good {
+        longest = longest.max(at - last);
+        last = at;
+    }
+    longest
+}
+
+/// No time without an owner: a clean stop would cost 600 ms and more. What is under way in the very moment of the move is cut, which on a busy
+/// machine may catch a probe or two.
 #[track_caller]
 pub fn cost_nothing(probes: &[Probe]) {
     let failed: Vec<&Probe> = probes.iter().filter(|p| p.answer.is_err()).collect();
-    let reset = |p: &&&Probe| p.answer.as_ref().is_err_and(|e| e.contains("reset"));
-    let resets = failed.iter().filter(reset).count();
-    assert!(failed.len() == resets && resets <= 3, "{} of {} failed: {failed:?}", failed.len(), probes.len());
+    let gap = longest_gap(probes);
+    assert!(
+        gap < Duration::from_millis(300) && failed.len() <= 10,
+        "{gap:?} without an answer, {} of {} failed: {failed:?}",
+        failed.len(),
+        probes.len()
+    );
 }
