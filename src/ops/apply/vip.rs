@@ -429,7 +429,7 @@ async fn drained(inner: &Inner, report: &Report, stop: &CancellationToken, node:
 
 /// Sessions of clients: frontends count each once.
 fn sessions(seen: &NodeObs) -> u64 {
-    seen.frontends.iter().map(|f| f.gauges.sessions).sum()
+    seen.frontends.iter().map(|f| u64::from(f.gauges.sessions)).sum()
 }
 
 fn outcome(plan: &Plan, vip: &VipPlan, nodes: Vec<NodeOutcome>, back: Option<bool>, mut touched: Vec<NodeName>) -> Done {
