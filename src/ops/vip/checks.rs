@@ -117,8 +117,9 @@ fn pools(m: &VipMove, world: &World<'_>, say: Say<'_>) {
 }
 
 fn cost(m: &VipMove, world: &World<'_>, say: Say<'_>) {
-    let open: u64 =
-        node(world, &m.from).and_then(NodeView::fresh).map_or(0, |o| o.frontends.iter().map(|f| u64::from(f.gauges.sessions)).sum());
+    let open: u64 = node(world, &m.from)
+        .and_then(NodeView::fresh)
+        .map_or(0, |o| o.frontends.iter().map(|f| u64::from(f.gauges.sessions)).sum());
     if open > 0 {
         let text =
             format!("{open} sessions are open on {}: a VIP does not carry connections along, those through it are cut", m.from);
